@@ -1,0 +1,62 @@
+# Python 3.11 or newer and make are all that is needed; uv is used where it is there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo migrate test check format lock psql clean
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run ## Serve at http://127.0.0.1:8000, on an embedded Postgres unless DATABASE_URL is set
+	@$(BIN)/tend serve --until-parent-exits
+
+demo: $(VENV)/run ## Make a demo account with some tasks, and print its password
+	@$(BIN)/tend demo
+
+migrate: $(VENV)/run ## Bring the database to the newest migration
+	@$(BIN)/tend migrate
+
+test: $(VENV)/dev ## Run the tests, in parallel; ARGS="-k search" chooses
+	$(BIN)/pytest -n auto $(ARGS)
+
+check: $(VENV)/dev ## Format, lint, types, the rooms' imports, models against migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.migrations_agree
+
+format: $(VENV)/dev ## Put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Choose the newest packages that fit, and write them down with their hashes (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade pyproject.toml --group build -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and caches; the data in .data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The environments: what the lock files say, checked by hash, and the project itself in place.
+$(VENV)/run: requirements.lock pyproject.toml
+	@$(call install,requirements.lock)
+	@touch $@
+
+$(VENV)/dev: requirements-dev.lock pyproject.toml
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(VENV)/run
+
+ifdef UV
+install = test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) && \
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+install = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif

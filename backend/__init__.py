@@ -1,0 +1,1 @@
+"""Tend: a multi-user task manager backend."""

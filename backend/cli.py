@@ -1,0 +1,231 @@
+"""The command line: `tend --help`."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+import uvicorn
+from alembic import command
+from alembic.config import Config as Alembic
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import OperationalError
+from uvicorn.supervisors import Multiprocess
+
+from backend import config, embedded, orphans
+from backend.config import Settings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal comes
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Tend, a task manager's backend. Settings come from the environment or `.env`; see `.env.example`.",
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Runs a command; what can go wrong on purpose is a line on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (config.SettingsError, embedded.EmbeddedError) as error:
+        _fail(str(error))
+    except OperationalError as error:
+        _fail(f"The database is not to be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
+
+
+def _stop(_signal: int, _frame: Any) -> NoReturn:
+    """SIGTERM unwinds like an exception, so that whatever was started is stopped."""
+    sys.exit(143)
+
+
+def _fail(message: str) -> NoReturn:
+    errors.print(message, style="bold red", markup=False)
+    sys.exit(1)
+
+
+@contextmanager
+def database() -> Iterator[Settings]:
+    """The settings with the address of a database: the configured one, or the embedded one while this lasts."""
+    settings = config.load()
+    if settings.database_url:
+        yield settings
+        return
+    with embedded.server(settings.data_dir, say=errors.print) as url:
+        os.environ["DATABASE_URL"] = url  # for the workers, which read the environment anew
+        yield config.load()
+
+
+def upgrade() -> None:
+    """To the newest migration, on the direct connection if there is one."""
+    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False})
+    command.upgrade(alembic, "head")
+
+
+@app.command()
+def serve(
+    until_parent_exits: Annotated[
+        bool, typer.Option(help="Stop when the process that started this one is gone (used by `make run`).")
+    ] = False,
+) -> None:
+    """Serve the API: start the embedded Postgres if DATABASE_URL is not set, migrate, listen.
+
+    Honours HOST, PORT, DATA_DIR, DATABASE_URL and WEB_CONCURRENCY. Ctrl-C or SIGTERM ends everything
+    within seconds.
+    """
+    parent = os.getppid()
+    settings = config.load()
+    listener = _listen(settings)
+    try:
+        with database() as ready:
+            upgrade()
+            _announce(ready, listener)
+            _run(ready, listener, parent if until_parent_exits else None)
+    finally:
+        listener.close()
+    errors.print("Stopped.")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """First of all, so that a taken port is told before anything was started."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        _fail(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another HOST or PORT.")
+    listener.set_inheritable(True)
+    return listener
+
+
+def _announce(settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    base = f"http://{shown}:{port}"
+    console.print(f"\n[bold]Tend is at {base}[/bold]", soft_wrap=True)
+    console.print(f"Try it at     {base}/docs", soft_wrap=True)
+    console.print(
+        "Sign up with  "
+        f"curl -H 'Content-Type: application/json' {base}/v1/auth/register \\\n"
+        '                -d \'{"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"}\'',
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print("Stop with     Ctrl-C\n")
+
+
+def _run(settings: Settings, listener: socket.socket, parent: int | None) -> None:
+    if parent is not None:
+        orphans.follow(parent)
+    server = uvicorn.Config(
+        "backend.main:create_app",
+        factory=True,
+        workers=settings.web_concurrency,
+        access_log=settings.access_log,
+        log_level=settings.log_level,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again after a clean end
+        if settings.web_concurrency > 1:
+            os.environ["TEND_WORKER_OF"] = str(os.getpid())
+            Multiprocess(server, sockets=[listener]).run()
+        else:
+            uvicorn.Server(server).run(sockets=[listener])
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this code's migration; safe to run again, and while the service runs."""
+    with database():
+        upgrade()
+        console.print("The database is at the newest migration.")
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON Lines, plain or gzip.")],
+    email_domain: Annotated[str, typer.Option(help="`user` becomes `user@` and this.")] = "example.com",
+    password: Annotated[
+        str | None,
+        typer.Option(help="For the accounts that are made; without it nobody can sign in to them yet."),
+    ] = None,
+) -> None:
+    """Load tasks of many users from a file, one task a line.
+
+    Each line is an object with `user` and `title`, and `description`, `priority`, `tags`, `due_date`,
+    `completed` and `created_at` where they are known. A line that is wrong is reported with its number
+    and the rest goes on; then the exit code is 1. The same file again adds nothing: a line is known by
+    its account and its content, and equal lines by how many there are.
+    """
+    from backend.services import bulk
+
+    size = file.stat().st_size
+    with database() as settings, _progress() as progress:
+        upgrade()
+        task = progress.add_task("Loading", total=size, rows=0)
+
+        def advance(read: int, rows: int) -> None:
+            progress.update(task, completed=read, rows=rows)
+
+        def refuse(number: int, reason: str) -> None:
+            errors.print(f"line {number}: {reason}", markup=False, soft_wrap=True)
+
+        try:
+            done = asyncio.run(bulk.load(settings, file, email_domain, password, advance, refuse))
+        except bulk.Refused as refusal:
+            _fail(str(refusal))
+        progress.update(task, completed=size, rows=done.tasks)
+    console.print(
+        f"{done.tasks:,} tasks and {done.accounts:,} accounts loaded; "
+        f"{done.known:,} tasks were there already; {done.refused:,} lines refused."
+    )
+    if done.refused:
+        raise typer.Exit(1)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[rows]:,} tasks"),
+        TimeElapsedColumn(),
+        console=errors,
+    )
+
+
+@app.command()
+def demo() -> None:
+    """Make a demo account with some tasks, and print its password. Again: a new password, the same tasks."""
+    from backend.services import demo as demonstration
+
+    with database() as settings:
+        upgrade()
+        email, password, count = asyncio.run(demonstration.make(settings))
+    console.print(f"Sign in as [bold]{email}[/bold] with the password [bold]{password}[/bold]: {count} tasks.")
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting with its description and default: the text of `.env.example`."""
+    sys.stdout.write(config.example())
+
+
+if __name__ == "__main__":
+    main()

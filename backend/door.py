@@ -1,0 +1,207 @@
+"""The door that every write of a user's data goes through, as statements for any table.
+
+Each changed row takes the next number of its user's counter as its `version`, in commit order: the
+counter's row is locked first and held to the commit. That number is the row's version, its ETag and the
+position in the feed of changes.
+
+Parameters are never named like columns (SQLAlchemy would put them into SET): `new_…` is a value to
+insert, `set_…` a value to change.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, ParamSpec, TypeVar, cast
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    Text,
+    Update,
+    Uuid,
+    bindparam,
+    case,
+    column,
+    func,
+    null,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import Insert as Upsert
+
+from backend.models import SyncState, table
+from backend.wall import OWNER, checked
+
+Query = Select[*tuple[Any, ...]]
+P = ParamSpec("P")
+Built = TypeVar("Built", bound=Query | Update | Insert)
+
+COUNTER = table(SyncState)
+ROWS = bindparam("rows", type_=JSONB)
+
+
+def statement(build: Callable[P, Built]) -> Callable[P, Built]:
+    """A function that builds a statement: once per shape, and read by the wall when it is built.
+
+    Building costs as much as running; afterwards the same object is bound to new values.
+    """
+
+    def built(*args: P.args, **kwargs: P.kwargs) -> Built:
+        return checked(build(*args, **kwargs))
+
+    return cast(Callable[P, Built], cache(built))
+
+
+def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]]) -> Any:
+    """A lateral row of these columns of `source`; `text_of` gives it as JSON text."""
+    return select(*columns).correlate(source).lateral("item")
+
+
+def text_of(item: Any) -> ColumnElement[str]:
+    return func.row_to_json(item.table_valued()).cast(Text()).label("body")
+
+
+@statement
+def reserve() -> Update:
+    """`changes` numbers at once, of which the last is returned. More than needed does no harm."""
+    return _counted(bindparam("changes", type_=Integer)).returning(COUNTER.c.seq)
+
+
+def _counted(changes: Any) -> Update:
+    return update(COUNTER).where(COUNTER.c.user_id == OWNER).values(seq=COUNTER.c.seq + changes)
+
+
+def _door(changes: Any = 1) -> CTE:
+    """The next number and the time, which is read after the lock was had."""
+    return _counted(changes).returning(COUNTER.c.user_id, COUNTER.c.seq, func.clock_timestamp().label("at")).cte("door")
+
+
+def _times(target: Table) -> dict[str, str]:
+    """Columns that keep the time at which another became true: `{completed_at: completed}`."""
+    return {c.name: c.info["when"] for c in target.c if "when" in c.info}
+
+
+def _inserted(target: Table, seq: CTE, version: Any, given: dict[str, Any], source: Any = None) -> Upsert:
+    row = {
+        "user_id": seq.c.user_id,
+        "version": version,
+        "created_at": seq.c.at,
+        "updated_at": seq.c.at,
+        **given,
+    }
+    for stamp, flag in _times(target).items():
+        row[stamp] = case((given[flag], seq.c.at), else_=null())
+    rows = select(*row.values()).select_from(seq if source is None else seq.join(source, true()))
+    return Upsert(target).from_select(list(row), rows, include_defaults=False)
+
+
+@statement
+def create(target: Table, given: tuple[str, ...], shown: Callable[[Any], Any]) -> Query:
+    """Inserts one row. No row comes back when the account is gone; a taken id is an IntegrityError."""
+    seq = _door()
+    values = {name: bindparam(f"new_{name}", type_=target.c[name].type) for name in given}
+    made = _inserted(target, seq, seq.c.seq, values).returning(*target.c).cte("made")
+    item = as_json(made, shown(made.c))
+    return select(made.c.version, text_of(item)).select_from(made.join(item, true()))
+
+
+@statement
+def create_many(
+    target: Table, given: tuple[str, ...], shown: Callable[[Any], Any], skip_existing: bool = False
+) -> Query:
+    """Inserts `rows`, a JSON array of objects that have `given` and their place `n` from 1, numbered in that order.
+
+    `skip_existing` leaves rows alone whose id is there already; their numbers stay unused.
+    """
+    count = func.jsonb_array_length(ROWS)
+    seq = _door(count)
+    rows = (
+        func.jsonb_to_recordset(ROWS)
+        .table_valued(column("n", Integer), *(column(name, target.c[name].type) for name in given), name="given")
+        .render_derived(with_types=True)
+    )
+    inserted = _inserted(target, seq, seq.c.seq - count + rows.c.n, {name: rows.c[name] for name in given}, rows)
+    if skip_existing:
+        inserted = inserted.on_conflict_do_nothing(index_elements=["user_id", "id"])
+    made = inserted.returning(*target.c).cte("made")
+    item = as_json(made, shown(made.c))
+    return select(made.c.version, text_of(item)).select_from(made.join(item, true())).order_by(made.c.version)
+
+
+def _set(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str, Any]:
+    new: dict[str, Any] = {name: bindparam(f"set_{name}", type_=target.c[name].type) for name in sent}
+    for stamp, flag in _times(target).items():
+        if flag in new:
+            new[stamp] = case((new[flag], func.coalesce(target.c[stamp], at)), else_=null())
+    return {**new, "version": version, "updated_at": at}
+
+
+def _this(target: Table) -> tuple[ColumnElement[bool], ...]:
+    return (
+        target.c.user_id == OWNER,
+        target.c.id == bindparam("row_id", type_=Uuid()),
+        target.c.deleted_at.is_(None),
+    )
+
+
+@statement
+def change(target: Table, sent: frozenset[str], shown: Callable[[Any], Any], expected: bool = False) -> Query:
+    """Changes the fields `sent` of the row `row_id`; `{deleted_at}` makes it a tombstone.
+
+    Comes back: no row when there is none; `seen` alone when its version is not among `expected`;
+    `seen`, `version` and the row's `body` when it was changed. What was there is outer-joined, so that
+    the cases come apart in one trip; `seen` is from before the wait for the lock.
+    """
+    seq = _door()
+    stale = (
+        [target.c.version == func.any(bindparam("expected", type_=ARRAY(target.c.version.type)))] if expected else []
+    )
+    new = _set(target, sent - {"deleted_at"}, seq.c.seq, seq.c.at)
+    if "deleted_at" in sent:
+        new["deleted_at"] = seq.c.at
+    changed = (
+        update(target)
+        .where(*_this(target), target.c.user_id == seq.c.user_id, *stale)
+        .values(new)
+        .returning(*target.c)
+        .cte("changed")
+    )
+    seen = select(target.c.version.label("seen")).where(*_this(target)).subquery("seen")
+    item = as_json(changed, shown(changed.c))
+    return select(seen.c.seen, changed.c.version, text_of(item)).select_from(
+        seen.outerjoin(changed, true()).outerjoin(item, true())
+    )
+
+
+@statement
+def change_many(target: Table, sent: frozenset[str]) -> Update:
+    """Changes the rows `ids`, numbered in their order after `before`; the ids that were there come back.
+
+    For the transaction form: it has counted before.
+    """
+    given = (
+        func.unnest(bindparam("ids", type_=ARRAY(Uuid())))
+        .table_valued("id", with_ordinality="n", name="given")
+        .render_derived()
+    )
+    at = func.clock_timestamp()
+    new = _set(target, sent - {"deleted_at"}, bindparam("before", type_=target.c.version.type) + given.c.n, at)
+    if "deleted_at" in sent:
+        new["deleted_at"] = at
+    return (
+        update(target)
+        .where(target.c.user_id == OWNER, target.c.id == given.c.id, target.c.deleted_at.is_(None))
+        .values(new)
+        .returning(target.c.id)
+    )
+
+
+def rows_of(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `create_many` takes as `rows`."""
+    return [{"n": n, **each} for n, each in enumerate(objects, start=1)]

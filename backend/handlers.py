@@ -1,0 +1,156 @@
+"""From an error to an answer: one body shape (RFC 9457), one place.
+
+No trace, SQL, constraint text or input reaches a client: input can hold a password.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from backend.errors import (
+    Conflict,
+    Fault,
+    Invalid,
+    NotFound,
+    NotSignedIn,
+    PreconditionFailed,
+    TendError,
+    Unavailable,
+    Unsupported,
+)
+
+log = logging.getLogger("tend")
+
+STATUS: Final[dict[type[TendError], int]] = {
+    NotSignedIn: 401,
+    NotFound: 404,
+    Conflict: 409,
+    PreconditionFailed: 412,
+    Unsupported: 415,
+    Invalid: 422,
+    Unavailable: 503,
+}
+CONSTRAINTS: Final = {
+    "users_email_key_key": Conflict("This address has an account already."),
+    "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
+}
+_TITLES: Final = {
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+}  # RFC 9110; Python before 3.13 has older words
+_WORDS: Final = {
+    404: "There is nothing here.",
+    413: "The body is too large.",
+    500: "Something went wrong here. It was logged; nothing of your request was kept half done.",
+}
+
+
+def problem(
+    path: str,
+    status: int,
+    detail: str,
+    errors: Sequence[Fault] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": "urn:tend:problem:" + title.lower().replace(" ", "-"),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(TendError, _tend)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _tend(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TendError)
+    headers = {}
+    if isinstance(error, NotSignedIn):
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.token_sent else "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    return problem(request.url.path, STATUS[type(error)], error.detail, error.errors, headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if isinstance(error.body, bytes):  # FastAPI reads JSON and nothing else
+        return await _tend(request, Unsupported("Send the body as JSON, with `Content-Type: application/json`."))
+    return _invalid(request, error.errors())
+
+
+def _invalid(request: Request, errors: Iterable[Any]) -> Response:
+    faults = [Fault(loc=[_loc(part) for part in each["loc"]], msg=_message(each), type=each["type"]) for each in errors]
+    return problem(request.url.path, 422, "The request is not valid.", faults)
+
+
+def _loc(part: Any) -> str | int:
+    """A field's name is the client's own words: cut, and without what UTF-8 cannot hold."""
+    return part if isinstance(part, int) else str(part).encode(errors="replace").decode()[:100]
+
+
+def _message(error: dict[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error.get('ctx', {}).get('error', 'it cannot be read')}"
+    if error["type"] == "extra_forbidden":
+        return "no such parameter" if error["loc"][0] == "query" else "no such field"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    if isinstance(error.__cause__, UnicodeDecodeError | RecursionError | ValueError):
+        return _invalid(request, [{"loc": ["body"], "type": "json_invalid", "msg": ""}])
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": headers["Allow"]})
+        return problem(request.url.path, 405, f"Allowed here: {headers['Allow']}.", headers=headers)
+    return problem(request.url.path, status, _WORDS.get(status, error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    methods = {"OPTIONS"}
+    for route in iter_route_contexts(request.app.routes):
+        if route.path_format and compile_path(route.path_format)[0].match(request.url.path):
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DBAPIError)
+    if isinstance(error, IntegrityError):
+        name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+        if name in CONSTRAINTS:
+            return await _tend(request, CONSTRAINTS[name])
+    if isinstance(error, DataError):
+        return await _tend(request, Invalid("A value is not one that can be stored."))
+    return await _unexpected(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # The trace, without the statement's values: they are the user's own.
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(request.url.path, 500, _WORDS[500])

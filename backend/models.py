@@ -1,0 +1,289 @@
+"""Tables, and the promises that the database keeps.
+
+Every table of a user's data has `user_id` first in its primary key, in every unique constraint and in
+every foreign key between such tables, so that a row can only ever refer to rows of the same user.
+The tables that say who somebody is (users, sessions, tokens) are looked up before there is a user; one
+of them that has a `user_id` says so with `info={"identity": True}`, or the wall would refuse it.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Enum,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlmodel import Field, SQLModel
+
+SCHEMA_VERSION: Final = "20261122_0001"
+"""The migration that this code is written for; readiness compares it with the database's."""
+
+LANGUAGES: Final = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "eu": "basque",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
+"""Languages with a stemmer in Postgres 15 and later, by ISO 639-1; all others are searched word by word."""
+
+SQLModel.metadata.naming_convention = {
+    "ix": "%(table_name)s_%(column_0_N_name)s",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+class Priority(StrEnum):
+    """Falls from high to low when sorted in descending order: the database's enum has the same order."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+def _instant(*, now: bool = False, **column: Any) -> Any:
+    """A `timestamptz`. `clock_timestamp()`, since `now()` is older than the wait for the write door."""
+    if now:
+        column["server_default"] = text("clock_timestamp()")
+    return Field(sa_type=DateTime(timezone=True), sa_column_kwargs=column)
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("char_length(email) <= 254", name="email_length"),
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
+        UniqueConstraint("email_key"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    email: str = Field(sa_type=Text)
+    email_key: str = Field(sa_type=Text)  # casefolded: what makes two addresses the same
+    name: str = Field(sa_type=Text)
+    timezone: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "UTC"})
+    language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
+    password_hash: str | None = Field(sa_type=Text)  # none: nobody signs in with a password
+    is_verified: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    created_at: datetime = _instant(now=True)
+    updated_at: datetime = _instant(now=True)
+
+
+class Session(SQLModel, table=True):
+    """One sign-in on one device: the family of its refresh tokens."""
+
+    __tablename__ = "sessions"
+    __table_args__ = {"info": {"identity": True}}
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    created_at: datetime = _instant(now=True)
+    last_used_at: datetime = _instant(now=True)
+    expires_at: datetime = _instant()
+    ended_at: datetime | None = _instant(nullable=True)
+
+
+class RefreshToken(SQLModel, table=True):
+    """SHA-256 of each token that was given out. A used one that comes back ends its session."""
+
+    __tablename__ = "refresh_tokens"
+
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    session_id: UUID = Field(foreign_key="sessions.id", ondelete="CASCADE", index=True)
+    created_at: datetime = _instant(now=True)
+    used_at: datetime | None = _instant(nullable=True)
+
+
+class SyncState(SQLModel, table=True):
+    """The counter that numbers a user's changes, and the lock that puts them in order."""
+
+    __tablename__ = "sync_state"
+    __table_args__ = (CheckConstraint("floor <= seq", name="floor_below_seq"),)
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    seq: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    floor: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    epoch: UUID = Field(sa_column_kwargs={"server_default": text("gen_random_uuid()")})
+
+
+SEARCH_VECTOR = (
+    # '.' matches no query: it keeps a phrase from reaching from the title into the tags.
+    "setweight(to_tsvector(search_config(language), title), 'A') || '''.''\\:99'::tsvector || "
+    "setweight(to_tsvector(search_config(language), tags), 'B') || '''.''\\:99'::tsvector || "
+    "setweight(to_tsvector(search_config(language), coalesce(description, '')), 'C')"
+)
+TAGS_ARE_SOUND = """jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <= 20 AND NOT jsonb_path_exists(tags,
+ '$[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
+LIVING = text("deleted_at IS NULL")
+
+
+class Task(SQLModel, table=True):
+    __tablename__ = "tasks"
+    __table_args__ = (
+        # Sorted by last change, and the feed of changes. No other number is ever reused.
+        UniqueConstraint("user_id", "version"),
+        CheckConstraint("version > 0", name="version_positive"),
+        CheckConstraint("char_length(title) BETWEEN 1 AND 200", name="title_length"),
+        CheckConstraint("char_length(title_key) <= 200", name="title_key_length"),
+        CheckConstraint("char_length(description) <= 10000", name="description_length"),
+        CheckConstraint("completed = (completed_at IS NOT NULL)", name="completed_with_time"),
+        CheckConstraint(
+            "due_date BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'",
+            name="due_date_range",
+        ),
+        CheckConstraint(TAGS_ARE_SOUND, name="tags_sound"),
+        # The default order. The included columns let the totals of most filters come from the index alone.
+        Index(
+            "tasks_created",
+            "user_id",
+            "created_at",
+            "id",
+            postgresql_include=["completed", "priority", "due_date"],
+            postgresql_where=LIVING,
+        ),
+        Index("tasks_title", "user_id", "title_key", "id", postgresql_where=LIVING),
+        # The order by priority, and the filter.
+        Index("tasks_priority", "user_id", "priority", "id", postgresql_where=LIVING),
+        # Soonest first with none last, and every filter on the due date.
+        Index("tasks_due", "user_id", text("coalesce(due_date, 'infinity')"), "id", postgresql_where=LIVING),
+        # Latest first with none last: the same order turned would put none first.
+        Index(
+            "tasks_due_falling",
+            "user_id",
+            text("coalesce(due_date, '-infinity')"),
+            "id",
+            postgresql_where=LIVING,
+        ),
+        # Fenced by user_id, a search costs what the user has, not what everybody has (btree_gin).
+        # fastupdate off: no search waits for a pending list, and no insert for its clean-up.
+        Index(
+            "tasks_tags",
+            "user_id",
+            "tags",
+            postgresql_using="gin",
+            postgresql_ops={"tags": "jsonb_path_ops"},
+            postgresql_with={"fastupdate": "off"},
+        ),
+        Index("tasks_search", "user_id", "search", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+    )
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    title: str = Field(sa_type=Text)
+    title_key: str = Field(sa_type=String(collation="C"))  # rules.text.sort_key(title)
+    description: str | None = Field(sa_type=Text)
+    priority: Priority = Field(
+        sa_type=Enum(Priority, name="priority"),
+        sa_column_kwargs={"server_default": "medium"},
+    )
+    due_date: datetime | None = _instant(nullable=True)
+    tags: list[str] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
+    completed: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    completed_at: datetime | None = _instant(nullable=True, info={"when": "completed"})
+    language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
+    created_at: datetime = _instant(now=True)
+    updated_at: datetime = _instant(now=True)
+    deleted_at: datetime | None = _instant(nullable=True)
+    search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True))
+
+
+def table(model: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Kept by Alembic; only read here."""
+
+
+# What tables need around them, for a database made from the models. The migrations write the same
+# out, and a test compares the two.
+
+
+def _search_configurations() -> str:
+    """Copies of Postgres's own configurations with `unaccent` before the stemmer, and the choice among them.
+
+    The function is immutable, as a generated column must be: it maps a closed set of literals.
+    """
+    words = "hword, hword_part, word"
+    lines = []
+    for name in [*LANGUAGES.values(), "simple"]:
+        stemmer = "simple" if name == "simple" else f"{name}_stem"
+        lines.append(f"CREATE TEXT SEARCH CONFIGURATION tend_{name} (COPY = pg_catalog.{name});")
+        lines.append(f"ALTER TEXT SEARCH CONFIGURATION tend_{name} ALTER MAPPING FOR {words} WITH unaccent, {stemmer};")
+    cases = "\n".join(f"WHEN '{code}' THEN 'tend_{name}'::regconfig" for code, name in LANGUAGES.items())
+    lines.append(
+        "CREATE FUNCTION search_config(language text) RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE "
+        f"RETURN CASE language\n{cases}\nELSE 'tend_simple'::regconfig END;"
+    )
+    return "\n".join(lines)
+
+
+VERSION_GROWS = """
+CREATE FUNCTION version_must_grow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'version % of % does not follow %', new.version, tg_table_name, old.version;
+END $$
+"""
+VERSION_TRIGGER = """
+CREATE TRIGGER tasks_version_grows BEFORE UPDATE ON tasks FOR EACH ROW
+WHEN (new.version <= old.version) EXECUTE FUNCTION version_must_grow()
+"""
+
+
+def _around(target: Any, when: str, *statements: str) -> None:
+    for sql in statements:
+        event.listen(target, when, DDL(sql.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+
+_around(
+    SQLModel.metadata,
+    "before_create",
+    "CREATE EXTENSION IF NOT EXISTS btree_gin",
+    "CREATE EXTENSION IF NOT EXISTS unaccent",
+    _search_configurations(),
+    VERSION_GROWS,
+)
+_around(table(Task), "after_create", VERSION_TRIGGER)

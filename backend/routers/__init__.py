@@ -1,0 +1,1 @@
+"""HTTP, no SQL: one file a noun."""

@@ -1,0 +1,56 @@
+"""How answers look: JSON that Postgres made, and what can go wrong, for OpenAPI."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel, Field
+
+
+class Fault(BaseModel):
+    loc: list[str | int] = Field(description="Where, from the outside in.", examples=[["body", "title"]])
+    msg: str = Field(examples=["expected 1 to 200 characters, got 0"])
+    type: str = Field(examples=["value_error"])
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field(examples=["urn:tend:problem:not-found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no such task."])
+    instance: str = Field(description="The path that was asked for.", examples=["/v1/tasks/…"])
+    errors: list[Fault] | None = None
+
+
+_SAID = {
+    304: "Not changed: the ETag is among If-None-Match.",
+    400: "Not to be read as HTTP.",
+    401: "No access token, or one that is not valid.",
+    404: "Not there, in the trash, or somebody else's.",
+    409: "It is there already.",
+    412: "The version is not the one that If-Match names.",
+    413: "The body is too large.",
+    415: "The body is in a media type that is not spoken here.",
+    422: "It can be read but not meant; `errors` say where.",
+    503: "The database is away or too busy; `Retry-After` says when to try again.",
+}
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route: each status with its words and the body of all errors."""
+    return {
+        status: {"description": _SAID[status], **({} if status == 304 else {"content": _PROBLEM})}
+        for status in sorted({*statuses, 503})
+    }
+
+
+def json_answer(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
+
+
+def items_of(rows: list[str], **rest: str) -> str:
+    """`{"items": […], …}` of rows and values that are JSON already."""
+    return "{" + ",".join([f'"items":[{",".join(rows)}]', *(f'"{name}":{value}' for name, value in rest.items())]) + "}"

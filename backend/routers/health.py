@@ -1,0 +1,33 @@
+"""Whether it lives, and whether it can be used."""
+
+from fastapi import APIRouter, Response
+from sqlalchemy.exc import ProgrammingError
+
+from backend.deps import TheState
+from backend.errors import Unavailable
+from backend.models import SCHEMA_VERSION
+from backend.routers.answers import json_answer, problems
+from backend.services import health
+
+router = APIRouter(prefix="/health", tags=["Health"])
+
+
+@router.get("/live")
+async def live() -> Response:
+    """200 as long as the process serves. Touches no database, so that a sleeping one stays asleep."""
+    return json_answer('{"status":"ok"}')
+
+
+@router.get("/ready", responses=problems())
+async def ready(state: TheState) -> Response:
+    """200 when the database answers and is at this code's migration; else 503, saying which."""
+    try:
+        found = await health.migration(state.database)
+    except ProgrammingError:
+        found = None
+    if found != SCHEMA_VERSION:
+        raise Unavailable(
+            f"The database is at migration {found or 'none'}, this code needs {SCHEMA_VERSION}: run `tend migrate`.",
+            retry_after=10,
+        )
+    return json_answer(f'{{"status":"ok","migration":"{found}"}}')

@@ -1,0 +1,161 @@
+"""Tasks: one by one, in batches, and the listing."""
+
+import json
+from typing import Annotated
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import APIRouter, Path, Request, Response
+
+from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, none_match
+from backend.routers.answers import items_of, json_answer, problems
+from backend.schemas.filters import DEEPEST, TaskFilter
+from backend.schemas.scalars import Id
+from backend.schemas.tasks import (
+    Deleted,
+    TaskBatch,
+    TaskBatchDelete,
+    TaskBatchPatch,
+    TaskCreate,
+    TaskItems,
+    TaskPage,
+    TaskPatch,
+    TaskRead,
+    Updated,
+)
+from backend.services import listing, tasks
+
+BATCH_BYTES = 16 * 1024 * 1024
+
+router = APIRouter(prefix="/v1/tasks", tags=["Tasks"])
+TaskId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"])]
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+@router.get("", response_model=TaskPage, responses=problems(401, 422), openapi_extra=documented(TaskFilter))
+async def list_tasks(mine: Mine, request: Request) -> Response:
+    """List, filter, search and sort your tasks.
+
+    A page is one statement, whatever is asked. `Link` leads to the pages around it (RFC 8288). With
+    `cursor`, a walk shows every task that nobody changes meanwhile exactly once.
+    """
+    filters = asked_of(request, TaskFilter)
+    found = await listing.page(mine, filters)
+    number = None if filters.cursor else filters.page or 1
+    body = items_of(
+        found.items,
+        total="null" if found.total is None else str(found.total),
+        page=str(number or "null"),
+        limit=str(filters.limit),
+        next_cursor=f'"{found.next_cursor}"' if found.next_cursor else "null",
+    )
+    links = _links(request, number, filters.limit, found)
+    return json_answer(body, headers={"Link": links} if links else None)
+
+
+def _links(request: Request, number: int | None, limit: int, found: listing.Page) -> str:
+    """To the next page, by number where that reaches, else by cursor; and to the first, previous and last."""
+    targets: dict[str, tuple[str, int | str]] = {}
+    deepest = DEEPEST // limit
+    last = deepest if found.total is None else max(1, -(-found.total // limit))
+    if found.next_cursor:
+        by_number = number is not None and number < deepest
+        targets["next"] = ("page", number + 1) if number and by_number else ("cursor", found.next_cursor)
+    if number is not None and number > 1:
+        targets["prev"] = ("page", min(number - 1, last))
+        targets["first"] = ("page", 1)
+    if number is not None and found.total is not None and last <= deepest:
+        targets["last"] = ("page", last)
+    kept = [pair for pair in parse_qsl(request.url.query, keep_blank_values=True) if pair[0] not in {"page", "cursor"}]
+    path = request.url.path
+    return ", ".join(f'<{path}?{urlencode([*kept, target])}>; rel="{rel}"' for rel, target in targets.items())
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=TaskRead,
+    responses=problems(401, 409, 413, 415, 422),
+    dependencies=NO_PARAMETERS,
+)
+async def create_task(mine: Mine, task: TaskCreate) -> Response:
+    """Create a task.
+
+    A client that may lose the answer brings its own `id`: sent again, it is a 409 and nothing is doubled.
+    """
+    task_id, stored = await tasks.create(mine, task)
+    headers = {"Location": f"/v1/tasks/{task_id}", "ETag": etag(stored.version)}
+    return json_answer(stored.body, 201, headers)
+
+
+@router.post(
+    "/batch",
+    status_code=201,
+    response_model=TaskItems,
+    responses=problems(401, 409, 413, 415, 422),
+    dependencies=NO_PARAMETERS,
+    max_body_size=BATCH_BYTES,
+)
+async def create_tasks(mine: Mine, batch: TaskBatch) -> Response:
+    """Create up to 1,000 tasks, all or none, in one statement."""
+    return json_answer(items_of(await tasks.create_many(mine, batch.tasks)), 201)
+
+
+@router.patch(
+    "/batch",
+    response_model=Updated,
+    responses=problems(401, 404, 413, 415, 422),
+    dependencies=NO_PARAMETERS,
+    max_body_size=BATCH_BYTES,
+)
+async def edit_tasks(mine: Mine, batch: TaskBatchPatch) -> Response:
+    """Change up to 1,000 tasks in the same way, all or none.
+
+    An id that is not there is a 404 whose `errors` name it, and nothing is changed.
+    """
+    return json_answer(json.dumps({"updated": await tasks.edit_many(mine, batch.ids, batch.set)}))
+
+
+@router.post(
+    "/batch/delete",
+    response_model=Deleted,
+    responses=problems(401, 404, 413, 415, 422),
+    dependencies=NO_PARAMETERS,
+    max_body_size=BATCH_BYTES,
+)
+async def delete_tasks(mine: Mine, batch: TaskBatchDelete) -> Response:
+    """Put up to 1,000 tasks into the trash, all or none."""
+    return json_answer(json.dumps({"deleted": await tasks.remove_many(mine, batch.ids)}))
+
+
+@router.get("/{task_id}", response_model=TaskRead, responses=problems(304, 401, 404, 422), dependencies=NO_PARAMETERS)
+async def read_task(mine: Mine, task_id: TaskId, request: Request) -> Response:
+    """Read a task. With `If-None-Match`, a task that has not changed is a 304 without a body."""
+    stored = await tasks.read(mine, task_id)
+    headers = {"ETag": etag(stored.version)}
+    if not none_match(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return json_answer(stored.body, headers=headers)
+
+
+@router.patch(
+    "/{task_id}",
+    response_model=TaskRead,
+    responses=problems(401, 404, 412, 413, 415, 422),
+    dependencies=NO_PARAMETERS,
+)
+async def edit_task(mine: Mine, task_id: TaskId, patch: TaskPatch, if_match: IfMatch = None) -> Response:
+    """Change the fields that are sent; leave the others as they are; null clears.
+
+    With `If-Match`, a change that somebody else made first is a 412 instead of being overwritten.
+    """
+    stored = await tasks.edit(mine, task_id, patch, expected_versions(if_match))
+    return json_answer(stored.body, headers={"ETag": etag(stored.version)})
+
+
+@router.delete("/{task_id}", status_code=204, responses=problems(401, 404, 412, 422), dependencies=NO_PARAMETERS)
+async def delete_task(mine: Mine, task_id: TaskId, if_match: IfMatch = None) -> None:
+    """Put a task into the trash."""
+    await tasks.remove(mine, task_id, expected_versions(if_match))

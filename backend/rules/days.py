@@ -1,0 +1,53 @@
+"""Days in a time zone, and the instants that an RFC 3339 text names."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def instant(text: str) -> datetime:
+    """In UTC. Raises ValueError for what is not RFC 3339 with an offset, or finer than a microsecond."""
+    if not _INSTANT.fullmatch(text):
+        raise ValueError("expected a time with an offset, like 2026-12-24T18:00:00Z (in a query, + is %2B)")
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("no such time in the years 1 to 9999 of UTC") from None
+
+
+def day_or_instant(text: str) -> date | datetime:
+    """Raises ValueError."""
+    if not _DAY.fullmatch(text):
+        return instant(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("no such day") from None
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """Raises ValueError for what is not in the IANA time zone database."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("not an IANA time zone, like Europe/Berlin") from None
+
+
+def day_in(day: date, zone_name: str) -> tuple[datetime, datetime]:
+    """The first instant of a day there and that of the next, in UTC, as near as the years 1 to 9999 allow."""
+    there = zone(zone_name)
+    return _midnight(day, there), (
+        _midnight(day + timedelta(days=1), there) if day < date.max else datetime.max.replace(tzinfo=UTC)
+    )
+
+
+def _midnight(day: date, there: ZoneInfo) -> datetime:
+    try:
+        return datetime.combine(day, time(), there).astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if day.year == 1 else datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,53 @@
+"""Accounts and tokens on the wire."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from backend.schemas.scalars import Email, Name, Password, Text, Wire
+
+
+class Register(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"}]
+        }
+    )
+
+    email: Email
+    password: Password
+    name: Name
+
+
+class TokenForm(Wire):
+    """The OAuth2 password grant (RFC 6749, section 4.3.2), and what Swagger's Authorize sends beside it."""
+
+    username: Text = Field(description="The account's email address.", examples=["ada@example.com"])
+    password: Text = Field(examples=["correct horse battery"], json_schema_extra={"format": "password"})
+    grant_type: Literal["password", ""] = "password"
+    scope: Text = ""
+    client_id: Text = ""
+    client_secret: Text = Field("", json_schema_extra={"format": "password"})
+
+
+class Refresh(Wire):
+    refresh_token: Text = Field(examples=["kq3Vn8mJ0cQmZ7hYp1rT5xWb9sDf2gLk4uEoAiRyNtM"], max_length=200)
+
+
+class TokenPair(Wire):
+    access_token: str = Field(description="Sent as `Authorization: Bearer …`.", examples=["eyJhbGciOi…"])
+    refresh_token: str = Field(description="Good for one new pair.", examples=["kq3Vn8mJ0c…"])
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds that the access token lasts.", examples=[900])
+
+
+class Account(Wire):
+    id: UUID = Field(examples=["01997f3e-1111-7c31-9d04-8b1f6f1c2a55"])
+    email: str = Field(examples=["ada@example.com"])
+    name: str = Field(examples=["Ada"])
+    timezone: str = Field(examples=["UTC"])
+    language: str = Field(examples=["en"])
+    is_verified: bool
+    created_at: datetime

@@ -1,0 +1,145 @@
+"""Types of single values on the wire.
+
+Pydantic's lax mode takes `1700000000` for a date, `urn:uuid:…` for a UUID and `"1"` for a number, and its
+strict mode refuses every date in JSON: so these are ours.
+"""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictStr,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from backend.rules import days
+from backend.security import PASSWORD_CHARACTERS
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
+
+
+class Wire(BaseModel):
+    """Unknown fields are refused: a misspelt one would be lost in silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character cannot be stored")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a lone surrogate is not a character")
+    return text
+
+
+def _uuid(value: Any) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueError("expected a UUID like 01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55")
+    return UUID(value)
+
+
+def _instant(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("expected a time as a string, like 2026-12-24T18:00:00Z")
+    return days.instant(value)
+
+
+def _day_or_instant(value: Any) -> Any:
+    return days.day_or_instant(value) if isinstance(value, str) else value
+
+
+def _zone(value: str) -> str:
+    days.zone(value)
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A query's number: ASCII digits, and nothing that `int` would be so kind to read."""
+    if isinstance(value, str):
+        if not _WHOLE.fullmatch(value):
+            raise ValueError("expected a whole number")
+        return int(value)
+    return value
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in {"true", "false"}:
+            raise ValueError("expected true or false")
+        return value == "true"
+    return value
+
+
+def _email(value: str) -> str:
+    """As `email-validator` reads it; `.test` domains are addresses too, and no mail server is asked."""
+    try:
+        return validate_email(value, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+
+
+def _no_twice(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise ValueError("the same one is given twice")
+    return values
+
+
+def _none_is_empty(value: Any) -> Any:
+    return [] if value is None else value
+
+
+class Characters:
+    """A length in characters, counted after trimming, and said so in the schema."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._measured, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "minLength": self.least, "maxLength": self.most}
+
+    def _measured(self, text: str) -> str:
+        if not self.least <= len(text) <= self.most:
+            raise ValueError(f"expected {self.least} to {self.most} characters, got {len(text)}")
+        return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_storable)]
+Trimmed = Annotated[Text, AfterValidator(str.strip)]
+Id = Annotated[UUID, BeforeValidator(_uuid, json_schema_input_type=str), Field(json_schema_extra={"format": "uuid"})]
+Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+DayOrInstant = Annotated[
+    date | datetime,
+    BeforeValidator(_day_or_instant),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}),
+]
+Zone = Annotated[Text, Characters(1, 64), AfterValidator(_zone)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Email = Annotated[Text, Characters(3, 254), AfterValidator(_email), Field(json_schema_extra={"format": "email"})]
+Password = Annotated[Text, Characters(*PASSWORD_CHARACTERS)]
+Name = Annotated[Trimmed, Characters(1, 100)]
+Title = Annotated[Trimmed, Characters(1, 200)]
+Description = Annotated[Text, Characters(0, 10_000)]
+Tag = Annotated[Trimmed, Characters(1, 50)]
+TaskTags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_no_twice)]
+NoneIsEmpty = BeforeValidator(_none_is_empty)

@@ -1,0 +1,164 @@
+"""Tasks on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+from backend.models import Priority
+from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, TaskTags, Title, Wire
+
+BATCH_MOST = 1_000
+
+EXAMPLE: dict[str, Any] = {
+    "title": "Water the figs",
+    "description": "The two on the balcony, and the one in the kitchen.",
+    "priority": "high",
+    "due_date": "2026-12-24T18:00:00Z",
+    "tags": ["home", "plants"],
+}
+READ_EXAMPLE: dict[str, Any] = {
+    "id": "01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55",
+    **EXAMPLE,
+    "due_date": "2026-12-24T18:00:00.000000Z",
+    "completed": False,
+    "completed_at": None,
+    "version": 7,
+    "created_at": "2026-11-22T08:15:00.123456Z",
+    "updated_at": "2026-11-22T08:15:00.123456Z",
+}
+
+
+class TaskCreate(Wire):
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: Id | None = Field(None, description="Brought by the client, or made by the server (UUID version 7).")
+    title: Title
+    description: Description | None = None
+    priority: Priority = Priority.medium
+    due_date: Instant | None = Field(None, description="RFC 3339 with an offset.")
+    tags: Annotated[TaskTags, NoneIsEmpty] = Field(
+        [],
+        description="At most 20, of 1 to 50 characters. Case tells, order is kept.",
+        validate_default=False,
+    )
+    completed: StrictBool = False
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("cannot be null; leave it out to keep it as it is")
+    return value
+
+
+NotNull = BeforeValidator(_not_null)
+
+
+class TaskPatch(Wire):
+    """RFC 7396: absent leaves alone, null clears."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"completed": True, "due_date": None}]})
+
+    title: Annotated[Title | None, NotNull] = None
+    description: Description | None = None
+    priority: Annotated[Priority | None, NotNull] = None
+    due_date: Instant | None = None
+    tags: Annotated[TaskTags, NoneIsEmpty] | None = None
+    completed: Annotated[StrictBool | None, NotNull] = None
+
+    def sent(self) -> dict[str, Any]:
+        """What the client named, null included."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        if "tags" in values and values["tags"] is None:
+            values["tags"] = []
+        return values
+
+
+class TaskRead(Wire):
+    model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
+
+    id: UUID
+    title: str
+    description: str | None
+    priority: Priority
+    due_date: datetime | None
+    tags: list[str]
+    completed: bool
+    completed_at: datetime | None = Field(description="When it last became completed.")
+    version: int = Field(description="Grows with every change of yours; the ETag, in quotes.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class TaskListed(TaskRead):
+    snippet: str | None = Field(
+        None,
+        description="With `highlight`: where the search was found. HTML, escaped, with `<mark>` around the words.",
+    )
+
+
+class TaskPage(Wire):
+    items: list[TaskListed]
+    total: int | None = Field(description="How many the filter finds; null when not counted.")
+    page: int | None = Field(description="null with a cursor.")
+    limit: int
+    next_cursor: str | None = Field(description="null at the end.")
+
+
+class TaskBatch(Wire):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [EXAMPLE, {"title": "Buy soil"}]}]})
+
+    tasks: list[TaskCreate] = Field(min_length=1, max_length=BATCH_MOST)
+
+    @model_validator(mode="after")
+    def _ids_once(self) -> Self:
+        ids = [task.id for task in self.tasks if task.id]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two tasks have the same id")
+        return self
+
+
+class TaskItems(Wire):
+    items: list[TaskRead] = Field(description="In the order given.")
+
+
+Ids = Annotated[list[Id], Field(min_length=1, max_length=BATCH_MOST, description="Each counted once.")]
+
+
+class TaskBatchPatch(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ids": [READ_EXAMPLE["id"]], "set": {"completed": True}}]}
+    )
+
+    ids: Ids
+    set: TaskPatch
+
+    @model_validator(mode="after")
+    def _sets_something(self) -> Self:
+        if not self.set.model_fields_set:
+            raise ValueError("`set` names no field")
+        return self
+
+
+class TaskBatchDelete(Wire):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [READ_EXAMPLE["id"]]}]})
+
+    ids: Ids
+
+
+class Updated(Wire):
+    updated: int = Field(examples=[1])
+
+
+class Deleted(Wire):
+    deleted: int = Field(examples=[1])
+
+
+class TagCount(Wire):
+    tag: str = Field(examples=["home"])
+    count: int = Field(examples=[3])
+
+
+class Tags(Wire):
+    items: list[TagCount] = Field(description="Most used first, then by name.")

@@ -1,0 +1,95 @@
+"""Whose rows, over which transaction.
+
+A Scope is the only way from a service to the database: it gives `:owner` its value, so that a statement
+cannot run for somebody else.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend import config, door
+from backend.db import Database, Transaction
+from backend.errors import NotSignedIn, Unavailable
+
+T = TypeVar("T")
+TRIES = 3
+_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing happened, and it may be tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One user, and what a request may do for them."""
+
+    user_id: UUID
+    database: Database
+    timezone: str = "UTC"
+    language: str = "en"
+    session_id: UUID | None = None
+
+    async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        return await self.database.read(statement, {**values, "owner": self.user_id})
+
+    async def write(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The door's first form: one statement that counts and changes."""
+        return await self.database.write(statement, {**values, "owner": self.user_id})
+
+    async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
+        """The door's second form, for what decides by reading: a transaction that reserves its numbers first.
+
+        `work` may run again, up to three times, when the database broke it off; it must do nothing
+        outside the transaction. Raises Unavailable when that did not help.
+        """
+        for _ in range(TRIES):
+            try:
+                async with self.database.transaction() as transaction:
+                    values = {"changes": at_most, "owner": self.user_id}
+                    reserved = await transaction.run(door.reserve(), values)
+                    if not reserved:
+                        raise account_gone()
+                    first = reserved[0].seq - at_most + 1
+                    return await work(Changing(self, transaction, iter(range(first, reserved[0].seq + 1)), first))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                    raise
+        raise Unavailable("Too many changes at once. Try again.")
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """For scripts: reads whatever the owner may see, with statements made on the spot."""
+        async with self.database.session(self.user_id) as session:
+            yield session
+
+
+@dataclass(frozen=True, slots=True)
+class Changing:
+    """Inside the door: the owner's row is locked, and these numbers are theirs to give away."""
+
+    mine: Scope
+    transaction: Transaction
+    numbers: Iterator[int]
+    first: int
+
+    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        return await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
+
+
+def account_gone() -> NotSignedIn:
+    """A valid token whose account was deleted meanwhile: without its counter, nothing can be written."""
+    return NotSignedIn("The account is gone.", token_sent=True)
+
+
+@asynccontextmanager
+async def scope_for(user_id: UUID, settings: config.Settings | None = None) -> AsyncIterator[Scope]:
+    """The same doors for scripts: `async with scope_for(user_id) as mine: await tasks.create(mine, …)`."""
+    database = Database(settings or config.load())
+    try:
+        yield Scope(user_id, database)
+    finally:
+        await database.close()

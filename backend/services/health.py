@@ -1,0 +1,18 @@
+"""Whether the database is there, and at which migration."""
+
+from sqlalchemy import select
+
+from backend.db import Database
+from backend.door import Query, statement
+from backend.models import migrations
+
+
+async def migration(database: Database) -> str | None:
+    """The database's; None when it was never migrated. Raises Unavailable, or ProgrammingError without a table."""
+    rows = await database.read(_migration(), {})
+    return rows[0].version_num if rows else None
+
+
+@statement
+def _migration() -> Query:
+    return select(migrations.c.version_num)

@@ -1,0 +1,137 @@
+"""Verbs on tasks. Every write goes through the door; nothing here commits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from backend import door
+from backend.errors import Fault, NotFound, PreconditionFailed
+from backend.rules.text import sort_key
+from backend.schemas.tasks import TaskCreate, TaskPatch
+from backend.scope import Changing, Scope, account_gone
+from backend.security import new_id
+from backend.services.task_query import TASKS, one, shown
+
+GIVEN = ("id", "title", "title_key", "description", "priority", "due_date", "tags", "completed", "language")
+GONE = frozenset({"deleted_at"})
+
+
+class Stored(NamedTuple):
+    version: int
+    body: str  # JSON
+
+
+async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
+    """One statement. A taken id, in the trash too, is the database's to refuse."""
+    row = row_of(mine, task)
+    made = await mine.write(door.create(TASKS, GIVEN, shown), {f"new_{name}": value for name, value in row.items()})
+    if not made:
+        raise account_gone()
+    return row["id"], Stored(made[0].version, made[0].body)
+
+
+async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
+    """JSON, in the order given. One statement: all or nothing."""
+    rows = [jsonable(row_of(mine, task)) for task in tasks]
+    made = await mine.write(door.create_many(TASKS, GIVEN, shown), {"rows": door.rows_of(rows)})
+    if not made:
+        raise account_gone()
+    return [row.body for row in made]
+
+
+async def read(mine: Scope, task_id: UUID) -> Stored:
+    rows = await mine.read(one(), {"row_id": task_id})
+    if not rows:
+        raise _missing()
+    return Stored(rows[0].version, rows[0].body)
+
+
+async def edit(mine: Scope, task_id: UUID, patch: TaskPatch, expected: Sequence[int] | None) -> Stored:
+    """One statement. Raises NotFound, and PreconditionFailed when the version is not among `expected`."""
+    sent = _set(patch)
+    if sent:
+        return await _change(mine, task_id, sent, expected)
+    unchanged = await read(mine, task_id)
+    if expected is not None and unchanged.version not in expected:
+        raise _stale()
+    return unchanged
+
+
+async def remove(mine: Scope, task_id: UUID, expected: Sequence[int] | None) -> None:
+    """To the trash. Raises like `edit`."""
+    await _change(mine, task_id, dict.fromkeys(GONE), expected)
+
+
+async def edit_many(mine: Scope, ids: Sequence[UUID], patch: TaskPatch) -> int:
+    return await _change_many(mine, ids, _set(patch))
+
+
+async def remove_many(mine: Scope, ids: Sequence[UUID]) -> int:
+    return await _change_many(mine, ids, dict.fromkeys(GONE))
+
+
+async def _change(mine: Scope, task_id: UUID, sent: Mapping[str, Any], expected: Sequence[int] | None) -> Stored:
+    values = {"row_id": task_id, **_values(sent)}
+    if expected is not None:
+        values["expected"] = list(expected)
+    rows = await mine.write(door.change(TASKS, frozenset(sent), shown, expected is not None), values)
+    if not rows:
+        raise _missing()
+    if rows[0].version is None:
+        # It was there when the statement began, and was changed (or, with nothing expected, deleted) first.
+        raise _missing() if expected is None else _stale()
+    return Stored(rows[0].version, rows[0].body)
+
+
+async def _change_many(mine: Scope, ids: Sequence[UUID], sent: Mapping[str, Any]) -> int:
+    """All or nothing: a transaction, since whether all are there decides."""
+    wanted = list(dict.fromkeys(ids))
+
+    async def work(changing: Changing) -> int:
+        values = {"ids": wanted, "before": changing.first - 1, **_values(sent)}
+        changed = {row.id for row in await changing.run(door.change_many(TASKS, frozenset(sent)), values)}
+        if len(changed) < len(wanted):
+            raise _missing_among(ids, changed)
+        return len(changed)
+
+    return await mine.change(work, at_most=len(wanted))
+
+
+def row_of(mine: Scope, task: TaskCreate) -> dict[str, Any]:
+    return {
+        **task.model_dump(),
+        "id": task.id or new_id(),
+        "title_key": sort_key(task.title),
+        "language": mine.language,
+    }
+
+
+def jsonable(row: dict[str, Any]) -> dict[str, Any]:
+    due = row["due_date"]
+    return {**row, "id": str(row["id"]), "due_date": due and due.isoformat()}
+
+
+def _set(patch: TaskPatch) -> dict[str, Any]:
+    sent = patch.sent()
+    return {**sent, "title_key": sort_key(sent["title"])} if "title" in sent else sent
+
+
+def _values(sent: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"set_{name}": value for name, value in sent.items() if name not in GONE}
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no such task.")
+
+
+def _stale() -> PreconditionFailed:
+    return PreconditionFailed("The task was changed meanwhile. Read it again, and decide anew.")
+
+
+def _missing_among(ids: Sequence[UUID], found: set[UUID]) -> NotFound:
+    faults = [
+        Fault(loc=["body", "ids", n], msg=f"There is no task {task_id}.", type="not_found")
+        for n, task_id in enumerate(ids)
+        if task_id not in found
+    ]
+    return NotFound("Some of the tasks are not there; nothing was changed.", faults)

@@ -1,0 +1,90 @@
+"""A user of the API, as short as a test wants to say it."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from backend.deps import State
+from backend.services import accounts
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Speaks for one signed-in user."""
+
+    def __init__(self, http: httpx.AsyncClient, user_id: UUID, token: str, email: str, refresh: str) -> None:
+        self.http = http
+        self.user_id = user_id
+        self.token = token
+        self.email = email
+        self.refresh = refresh
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return await self.call("POST", path, **({"json": body} if body is not None else {}), **options)
+
+    async def patch(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        return await self.call("PATCH", path, json=body, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("DELETE", path, **options)
+
+    async def add(self, title: str, **fields: Any) -> Json:
+        answer = await self.post("/v1/tasks", {"title": title, **fields})
+        assert answer.status_code == 201, answer.text
+        task: Json = answer.json()
+        return task
+
+    async def add_many(self, tasks: list[Json]) -> list[Json]:
+        answer = await self.post("/v1/tasks/batch", {"tasks": tasks})
+        assert answer.status_code == 201, answer.text
+        items: list[Json] = answer.json()["items"]
+        return items
+
+    async def page(self, **parameters: Any) -> Json:
+        answer = await self.get("/v1/tasks", params=parameters)
+        assert answer.status_code == 200, answer.text
+        page: Json = answer.json()
+        return page
+
+    async def titles(self, **parameters: Any) -> list[str]:
+        return [task["title"] for task in (await self.page(**parameters))["items"]]
+
+    async def walk(self, **parameters: Any) -> list[Json]:
+        """Every page by cursor, from the first to the end."""
+        items: list[Json] = []
+        cursor: str | None = None
+        while True:
+            page = await self.page(**parameters, **({"cursor": cursor} if cursor else {}))
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return items
+
+
+class Statements(list[str]):
+    """The SQL of what reached the database, in order."""
+
+    def note(self, _connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        self.append(sql)
+
+
+async def fresh_account(http: httpx.AsyncClient, state: State, name: str) -> Client:
+    """Signed in without a password's hashing, which takes longer than most tests."""
+    email = f"{name}@example.com"
+    opened = json.loads(await accounts.open_account(state.database, email, name.title(), None))
+    signed_in = await accounts.begin_session(
+        state.database, UUID(opened["id"]), opened["timezone"], opened["language"], timedelta(days=180)
+    )
+    access = state.keys.access_token(*signed_in[:4])
+    return Client(http, signed_in.user_id, access, email, signed_in.refresh_token)

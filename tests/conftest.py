@@ -1,0 +1,146 @@
+"""One server a run, one database a worker, and every test alone in it."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy import delete, event
+
+from backend import wall
+from backend.config import Settings
+from backend.deps import State
+from backend.main import create_app
+from backend.models import User
+from backend.scope import Scope
+from tests import servers
+from tests.client import Client, Statements, fresh_account
+
+hypothesis_settings.register_profile(
+    "tend", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("tend")
+
+SECRET = "a secret of the tests, long enough"
+_running = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Once a run, before the workers: they find the server in the environment."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    server = _running.enter_context(servers.postgres())
+    servers.make_template(server)
+    os.environ["TEND_TEST_SERVER"] = server
+
+
+def pytest_report_header() -> str:
+    server = os.environ.get("TEND_TEST_SERVER")
+    return f"postgres: {servers.describe(server)}" if server else "postgres: none"
+
+
+def pytest_unconfigure() -> None:
+    _running.close()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": False}
+
+
+@pytest.fixture(scope="session")
+def server() -> str:
+    return os.environ["TEND_TEST_SERVER"]
+
+
+@pytest.fixture(scope="session")
+def database_url(server: str) -> Iterator[str]:
+    name = f"tend_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+    yield servers.create(server, name)
+    servers.drop(server, name)
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = f"tend_own_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+    yield servers.create(server, name)
+    servers.drop(server, name)
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_for(database_url, tmp_path_factory.mktemp("data"))
+
+
+def settings_for(url: str, data_dir: Path, **others: Any) -> Settings:
+    return Settings(_env_file=None, database_url=url, jwt_secret=SECRET, data_dir=data_dir, **others)
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application, with the wall's listener on: it reads every statement of every test."""
+    app = create_app(settings)
+    state: State = app.state.tend
+    event.listen(state.database.engine.sync_engine, "before_execute", wall.watch)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def state(app: FastAPI) -> AsyncIterator[State]:
+    """Cleared after each test: no test sees what another left."""
+    state: State = app.state.tend
+    yield state
+    async with state.database.engine.connect() as connection:
+        await connection.execute(delete(User).execution_options(crosses_users="clears the table"))
+    state._remembered.clear()
+
+
+@pytest.fixture
+async def http(app: FastAPI, state: State) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tend") as client:
+        yield client
+
+
+@pytest.fixture
+def account(http: httpx.AsyncClient, state: State) -> Callable[[str], Coroutine[Any, Any, Client]]:
+    """Makes another signed-in user."""
+
+    async def make(name: str) -> Client:
+        return await fresh_account(http, state, name)
+
+    return make
+
+
+@pytest.fixture
+async def alice(http: httpx.AsyncClient, state: State) -> Client:
+    return await fresh_account(http, state, "alice")
+
+
+@pytest.fixture
+async def bob(http: httpx.AsyncClient, state: State) -> Client:
+    return await fresh_account(http, state, "bob")
+
+
+@pytest.fixture
+def mine(alice: Client, state: State) -> Scope:
+    """Alice's scope, for services and the door."""
+    return Scope(alice.user_id, state.database)
+
+
+@pytest.fixture
+def statements(state: State) -> Iterator[Statements]:
+    """Counts what reaches the database."""
+    counted = Statements()
+    engine = state.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", counted.note)
+    yield counted
+    event.remove(engine, "before_cursor_execute", counted.note)

@@ -1,0 +1,105 @@
+"""A real Postgres for the tests: TEST_DATABASE_URL, else a container, else the embedded server."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, create_engine, make_url, text
+
+from backend import embedded
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "tend_template"
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The address of an empty server that is only ours, and what it is, for the header of the run."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url.replace("postgresql://", "postgresql+psycopg://", 1)
+    elif os.environ.get("TEST_POSTGRES") != "embedded" and _docker_answers():
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer(os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18"), driver="psycopg") as container:
+            yield container.get_connection_url()
+    else:
+        # Nothing of a test outlives it, so it need not reach the disk.
+        lazy = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        with (
+            tempfile.TemporaryDirectory(prefix="tend-test-") as folder,
+            embedded.server(Path(folder), lazy) as url,
+        ):
+            yield url
+
+
+def _docker_answers() -> bool:
+    """An engine that can give the image; one that cannot pull it is as good as none."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        engine = docker.from_env(timeout=5)
+    except DockerException:
+        return False
+    image = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18")
+    try:
+        engine.images.get(image)
+    except DockerException:
+        try:
+            engine.images.pull(image)
+        except DockerException:
+            return False
+    finally:
+        engine.close()
+    return True
+
+
+def administer(server: str, *statements: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def database(server: str, name: str) -> URL:
+    return make_url(server).set(database=name)
+
+
+def address(server: str, name: str) -> str:
+    return database(server, name).render_as_string(hide_password=False)
+
+
+def create(server: str, name: str, template: str = TEMPLATE) -> str:
+    """A copy of the template, in tens of milliseconds."""
+    administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}")
+    return address(server, name)
+
+
+def drop(server: str, name: str) -> None:
+    administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    alembic = Config(ROOT / "alembic.ini", attributes={"configure_logging": False, "url": url})
+    if revision == "base":
+        command.downgrade(alembic, revision)
+    else:
+        command.upgrade(alembic, revision)
+
+
+def make_template(server: str) -> None:
+    create(server, TEMPLATE, "template1")
+    migrate(address(server, TEMPLATE))
+
+
+def describe(server: str) -> str:
+    engine = create_engine(server)
+    with engine.connect() as connection:
+        version = connection.execute(text("SHOW server_version")).scalar_one()
+    engine.dispose()
+    return f"{version} at {make_url(server).render_as_string()}"
