@@ -194,7 +194,8 @@ def load(
         progress.update(task, completed=size, rows=done.tasks)
     console.print(
         f"{done.tasks:,} tasks and {done.accounts:,} accounts loaded; "
-        f"{done.known:,} tasks were there already; {done.refused:,} lines refused."
+        f"{done.known:,} tasks were there already; {done.refused:,} lines refused.",
+        soft_wrap=True,
     )
     if done.refused:
         raise typer.Exit(1)

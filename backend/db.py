@@ -50,6 +50,7 @@ class Database:
             pool_recycle=RECYCLE_SECONDS,
             pool_use_lifo=True,
             echo=settings.sql_echo,
+            hide_parameters=not settings.sql_echo,  # they are the users' own, and end in logs
         )
         _ping_the_idle(self.engine.sync_engine)
         self._transactions = self.engine.execution_options(isolation_level="READ COMMITTED")

@@ -88,13 +88,8 @@ def _times(target: Table) -> dict[str, str]:
 
 
 def _inserted(target: Table, seq: CTE, version: Any, given: dict[str, Any], source: Any = None) -> Upsert:
-    row = {
-        "user_id": seq.c.user_id,
-        "version": version,
-        "created_at": seq.c.at,
-        "updated_at": seq.c.at,
-        **given,
-    }
+    row = {"user_id": seq.c.user_id, "version": version, **given, "updated_at": seq.c.at}
+    row["created_at"] = func.coalesce(given["created_at"], seq.c.at) if "created_at" in given else seq.c.at
     for stamp, flag in _times(target).items():
         row[stamp] = case((given[flag], seq.c.at), else_=null())
     rows = select(*row.values()).select_from(seq if source is None else seq.join(source, true()))

@@ -89,8 +89,7 @@ class Cluster:
             say("Making a Postgres …")
             self._initialise()
         if self.process() is None:
-            # A file left by a killed server may name a process that is somebody else's by now.
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._clear_locks()
             self._start()
 
     def stop(self) -> None:
@@ -113,6 +112,14 @@ class Cluster:
             return process if mine and process.status() != psutil.STATUS_ZOMBIE else None
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
+
+    def _clear_locks(self) -> None:
+        """Postgres takes over a killed server's locks, unless their number lives on: as another program's, or as
+        the dead that nobody buries in many containers. Then it would refuse to start for ever."""
+        for lock in (self.data / "postmaster.pid", self.sockets / ".s.PGSQL.5432.lock"):
+            with suppress(OSError, ValueError, IndexError):
+                if psutil.pid_exists(int(lock.read_text().split()[0])):
+                    lock.unlink()
 
     def _initialise(self) -> None:
         """Made aside and moved into place: a kill in the middle leaves nothing half made."""

@@ -12,8 +12,8 @@ TendError
 `handlers.py` turns them into answers; nothing here knows HTTP.
 """
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 
 class Fault(TypedDict):
@@ -22,6 +22,15 @@ class Fault(TypedDict):
     loc: list[str | int]
     msg: str
     type: str
+
+
+def words_for(error: Mapping[str, Any]) -> str:
+    """What Pydantic found wrong, for a person who has never heard of Pydantic."""
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error.get('ctx', {}).get('error', 'it cannot be read')}".replace(" at line 1 column", " at")
+    if error["type"] == "extra_forbidden":
+        return "no such parameter" if error["loc"][:1] == ("query",) else "no such field"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 class TendError(Exception):

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -26,6 +27,7 @@ from backend.errors import (
     TendError,
     Unavailable,
     Unsupported,
+    words_for,
 )
 
 log = logging.getLogger("tend")
@@ -47,6 +49,7 @@ _TITLES: Final = {
     413: "Content Too Large",
     422: "Unprocessable Content",
 }  # RFC 9110; Python before 3.13 has older words
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _WORDS: Final = {
     404: "There is nothing here.",
     413: "The body is too large.",
@@ -96,11 +99,15 @@ async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if isinstance(error.body, bytes):  # FastAPI reads JSON and nothing else
         return await _tend(request, Unsupported("Send the body as JSON, with `Content-Type: application/json`."))
+    if isinstance(error.body, FormData) and not request.headers.get("content-type", "").startswith(_FORMS):
+        return await _tend(request, Unsupported("Send a form, with `Content-Type: application/x-www-form-urlencoded`."))
     return _invalid(request, error.errors())
 
 
 def _invalid(request: Request, errors: Iterable[Any]) -> Response:
-    faults = [Fault(loc=[_loc(part) for part in each["loc"]], msg=_message(each), type=each["type"]) for each in errors]
+    faults = [
+        Fault(loc=[_loc(part) for part in each["loc"]], msg=words_for(each), type=each["type"]) for each in errors
+    ]
     return problem(request.url.path, 422, "The request is not valid.", faults)
 
 
@@ -109,19 +116,11 @@ def _loc(part: Any) -> str | int:
     return part if isinstance(part, int) else str(part).encode(errors="replace").decode()[:100]
 
 
-def _message(error: dict[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return f"not JSON: {error.get('ctx', {}).get('error', 'it cannot be read')}"
-    if error["type"] == "extra_forbidden":
-        return "no such parameter" if error["loc"][0] == "query" else "no such field"
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     if isinstance(error.__cause__, UnicodeDecodeError | RecursionError | ValueError):
-        return _invalid(request, [{"loc": ["body"], "type": "json_invalid", "msg": ""}])
+        return _invalid(request, [{"loc": ["body"], "type": "json_invalid"}])
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed(request))

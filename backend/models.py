@@ -155,7 +155,7 @@ SEARCH_VECTOR = (
     "setweight(to_tsvector(search_config(language), coalesce(description, '')), 'C')"
 )
 TAGS_ARE_SOUND = """jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <= 20 AND NOT jsonb_path_exists(tags,
- '$[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
+ 'strict $[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
 LIVING = text("deleted_at IS NULL")
 
 

@@ -43,6 +43,8 @@ _PASSWORDS: Final[Any] = CryptContext(  # type: ignore[no-untyped-call]
     argon2__parallelism=1,
 )
 PASSWORD_CHARACTERS: Final = (8, 128)
+# Of nobody's password, at today's cost.
+DUMMY_HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$pbT2XmvN+Z/TmtO6dy5FSA$xide4QWrIM80HYhWdVQsrHV3SfjBFBVqztpPDs8ofnQ"
 
 
 class InvalidToken(Exception):
@@ -147,14 +149,11 @@ async def hash_password(password: str) -> str:
 async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
     """Whether it fits, and a new hash when the stored one is weaker than today's.
 
-    Without a hash (no such account, or none that signs in with a password) it takes as long and fails.
+    Without a hash (no such account, or none that signs in with a password) it takes as long and fails;
+    so does a password that is longer than any may be, past which passlib raises.
     """
-    if hashed is None:
-        await _aside(_PASSWORDS.verify, password, _dummy_hash())
+    if hashed is None or len(password) > PASSWORD_CHARACTERS[1]:
+        await _aside(_PASSWORDS.verify, "", DUMMY_HASH)
         return False, None
     fits, better = await _aside(_PASSWORDS.verify_and_update, password, hashed)
     return bool(fits), better
-
-
-def _dummy_hash() -> str:
-    return "$argon2id$v=19$m=19456,t=2,p=1$pbT2XmvN+Z/TmtO6dy5FSA$xide4QWrIM80HYhWdVQsrHV3SfjBFBVqztpPDs8ofnQ"

@@ -8,6 +8,7 @@ above all, is refused. A statement that crosses users on purpose says so by name
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -111,7 +112,7 @@ class _Reader:
         for source in sources:
             table = source.element if isinstance(source, AliasedReturnsRows) else source
             if is_owned(table) and (_name(source), "user_id") not in fenced:
-                raise WallBreached(f"{_name(source)} is not fenced by its owner in: {statement}")
+                raise WallBreached(f"{_name(source)} is not fenced by its owner in: {_sql(statement)}")
         return fenced
 
     def _follow(self, equalities: list[tuple[Any, Any, str | None]], fenced: set[Place]) -> None:
@@ -148,7 +149,7 @@ class _Reader:
             return
         clause: Any = statement._post_values_clause
         if clause is not None and "do_update" in clause.__visit_name__:
-            raise WallBreached(f"An upsert could change a row through the back door: {statement}")
+            raise WallBreached(f"An upsert could change a row through the back door: {_sql(statement)}")
         if statement.select is not None:
             names = [str(getattr(name, "key", name)) for name in statement._select_names or ()]
             columns: list[Any] = list(statement.select.selected_columns)
@@ -161,7 +162,13 @@ class _Reader:
                 for column, value in values.items()
             )
         if not sound:
-            raise WallBreached(f"Rows are inserted for somebody other than the owner: {statement}")
+            raise WallBreached(f"Rows are inserted for somebody other than the owner: {_sql(statement)}")
+
+
+def _sql(statement: ClauseElement) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is refused anyway
+        return str(statement)
 
 
 def _name(source: Any) -> str:

@@ -176,7 +176,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <= 20 AND NOT jsonb_path_exists(tags,\n"
-            ' \'$[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))\')',
+            ' \'strict $[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))\')',
             name=op.f("tasks_tags_sound"),
         ),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("tasks_user_id_fkey"), ondelete="CASCADE"),

@@ -1,9 +1,11 @@
 """The operator's bulk load: tasks of many users from a file, through the write door."""
 
+import asyncio
 import gzip
 import io
+import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -17,6 +19,7 @@ from backend import door
 from backend.config import Settings
 from backend.db import Database
 from backend.door import Query, statement
+from backend.errors import words_for
 from backend.rules.text import sort_key
 from backend.schemas.scalars import Characters, Email, Instant, Password
 from backend.schemas.scalars import Text as WireText
@@ -24,14 +27,13 @@ from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
 from backend.security import hash_password
 from backend.services.accounts import USERS, email_key, open_account
-from backend.services.task_query import TASKS, shown
+from backend.services.task_query import TASKS
 from backend.services.tasks import GIVEN
 
-CHUNK = 20_000  # lines in memory at once
+CHUNK = 10_000  # lines in memory at once
 BATCH = 1_000  # rows a statement
 LINE_BYTES = 1024 * 1024
 LOADED = ("created_at", *GIVEN)
-NAMESPACE = UUID("6f1d2a7e-3f0b-5e0a-9a51-6d2a3c1b7e44")
 
 
 class Line(TaskCreate):
@@ -50,7 +52,7 @@ class Done:
 
 
 class Refused(Exception):
-    """The file or an option as a whole; nothing was loaded."""
+    """An option that cannot be meant; nothing was loaded."""
 
 
 @dataclass
@@ -58,50 +60,69 @@ class _Loading:
     database: Database
     domain: str
     hashed: str | None
+    connections: int
+    advance: Callable[[int, int], None]
     done: Done = field(default_factory=Done)
     scopes: dict[str, Scope] = field(default_factory=dict)
     seen: Counter[UUID] = field(default_factory=Counter)
 
-    async def chunk(self, lines: list[Line]) -> None:
+    async def chunk(self, lines: list[Line], position: int) -> None:
         await self._open_accounts({line.user for line in lines} - self.scopes.keys())
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in lines:
             rows[line.user].append(self._row(line))
-        for user, theirs in rows.items():
-            for start in range(0, len(theirs), BATCH):
-                await self._insert(self.scopes[user], theirs[start : start + BATCH])
+        await self._together(self._insert_all(user, theirs, position) for user, theirs in rows.items())
+
+    async def _together(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """As many at once as there are connections: more would wait for one until their deadline."""
+        places = asyncio.Semaphore(self.connections)
+
+        async def one(each: Coroutine[Any, Any, None]) -> None:
+            async with places:
+                await each
+
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(one(each))
 
     async def _open_accounts(self, users: set[str]) -> None:
-        emails = {email_key(f"{user}@{self.domain}"): user for user in users}
-        found = await self.database.read(_accounts(), {"in_keys": list(emails)})
-        for row in found:
-            self.scopes[emails.pop(row.email_key)] = Scope(row.id, self.database, row.timezone, row.language)
-        for user in sorted(emails.values()):
-            await open_account(self.database, f"{user}@{self.domain}", user, self.hashed)
-        for row in await self.database.read(_accounts(), {"in_keys": list(emails)}):
-            self.scopes[emails[row.email_key]] = Scope(row.id, self.database, row.timezone, row.language)
-        self.done.accounts += len(emails)
+        keys = {user: email_key(f"{user}@{self.domain}") for user in users}
+        found = await self._find(keys)
+        missing = sorted(set(keys.values()) - found.keys())
+        users_by_key = {key: user for user, key in keys.items()}
+        await self._together(self._open(users_by_key[key]) for key in missing)
+        found = await self._find(keys)
+        self.scopes |= {user: found[key] for user, key in keys.items()}
+        self.done.accounts += len(missing)
+
+    async def _open(self, user: str) -> None:
+        await open_account(self.database, f"{user}@{self.domain}", user, self.hashed)
+
+    async def _find(self, keys: dict[str, str]) -> dict[str, Scope]:
+        rows = await self.database.read(_accounts(), {"in_keys": list(keys.values())})
+        return {row.email_key: Scope(row.id, self.database, row.timezone, row.language) for row in rows}
 
     def _row(self, line: Line) -> dict[str, Any]:
         """Its id is made of what it says and of how many lines before said the same."""
         given = line.model_dump(mode="json", exclude={"user"})
         mine = self.scopes[line.user]
-        content = uuid5(mine.user_id, line.model_dump_json(exclude={"user"}))
+        content = uuid5(mine.user_id, json.dumps(given))
         self.seen[content] += 1
-        own = uuid5(NAMESPACE, f"{content} {self.seen[content]}")
-        return {
-            **given,
-            "id": str(line.id or own),
-            "title_key": sort_key(line.title),
-            "language": mine.language,
-        }
+        own = uuid5(content, str(self.seen[content]))
+        return {**given, "id": given["id"] or str(own), "title_key": sort_key(line.title), "language": mine.language}
 
-    async def _insert(self, mine: Scope, rows: list[dict[str, Any]]) -> None:
-        made = await mine.write(
-            door.create_many(TASKS, LOADED, shown, skip_existing=True), {"rows": door.rows_of(rows)}
-        )
-        self.done.tasks += len(made)
-        self.done.known += len(rows) - len(made)
+    async def _insert_all(self, user: str, rows: list[dict[str, Any]], position: int) -> None:
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            insert = door.create_many(TASKS, LOADED, _id, skip_existing=True)
+            made = await self.scopes[user].write(insert, {"rows": door.rows_of(batch)})
+            self.done.tasks += len(made)
+            self.done.known += len(batch) - len(made)
+            self.advance(position, self.done.tasks + self.done.known)
+
+
+def _id(row: Any) -> list[Any]:
+    return [row.id]
 
 
 async def load(
@@ -116,14 +137,12 @@ async def load(
 
     `advance` is told the bytes of the file that were read and the tasks so far. Raises Refused.
     """
-    try:
-        TypeAdapter(Email).validate_python(f"user@{email_domain}")
-        if password is not None:
-            TypeAdapter(Password).validate_python(password)
-    except ValidationError as wrong:
-        raise Refused(f"{wrong.title}: {_reason(wrong)}") from None
+    _check("--email-domain", Email, f"user@{email_domain}")
+    if password is not None:
+        _check("--password", Password, password)
     database = Database(settings)
-    loading = _Loading(database, email_domain, await hash_password(password) if password else None)
+    hashed = await hash_password(password) if password else None
+    loading = _Loading(database, email_domain, hashed, settings.pool_size, advance)
     lines: list[Line] = []
     try:
         with path.open("rb") as file:
@@ -134,17 +153,23 @@ async def load(
                     loading.done.refused += 1
                     refuse(number, _reason(wrong))
                 if len(lines) >= CHUNK:
-                    await loading.chunk(lines)
+                    await loading.chunk(lines, file.tell())
                     lines = []
-                if not number % 500:
-                    advance(file.tell(), loading.done.tasks + loading.done.known)
-        await loading.chunk(lines)
+            await loading.chunk(lines, file.tell())
     finally:
         await database.close()
     return loading.done
 
 
+def _check(option: str, kind: Any, value: str) -> None:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as wrong:
+        raise Refused(f"{option}: {_reason(wrong)}") from None
+
+
 def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, from 1. One that is too long comes cut; the rest of it is passed over."""
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     source: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
@@ -156,16 +181,16 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
                 yield number, raw
             while len(raw) > LINE_BYTES and not raw.endswith(b"\n"):
                 raw = source.readline(LINE_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
+    except (EOFError, OSError) as error:  # gzip's own errors among them
         yield number + 1, b"\0" + str(error).encode()
 
 
 def _parsed(raw: bytes) -> Line:
     if raw.startswith(b"\0"):
-        raise ValueError(f"the file is damaged from here on: {raw[1:].decode()}")
+        raise ValueError(f"the file is damaged from here on: {raw[1:].decode(errors='replace')}")
     if len(raw) > LINE_BYTES:
         raise ValueError("longer than 1 MiB")
-    return Line.model_validate_json(raw)
+    return Line.model_validate_json(raw.rstrip())
 
 
 def _reason(wrong: ValueError) -> str:
@@ -174,7 +199,7 @@ def _reason(wrong: ValueError) -> str:
     reasons = []
     for error in wrong.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in error["loc"])
-        reasons.append((f"{place}: " if place else "") + error["msg"].removeprefix("Value error, "))
+        reasons.append((f"{place}: " if place else "") + words_for(error))
     return "; ".join(reasons)
 
 

@@ -1,0 +1,260 @@
+"""No listing reads the whole table: what Postgres plans for every shape, with 100,000 tasks of 100 users.
+
+Each shape is planned twice: for its values, as the first executions on a connection are, and for any
+values (a generic plan), as Postgres may choose to once the statement is prepared.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, text
+
+from backend.schemas.filters import Sort
+from backend.services import task_query
+from backend.services.task_query import CRITERIA, Shape
+from tests import servers
+
+NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
+USERS, EACH = 100, 1000
+OWNER = UUID(int=42)
+NONE: frozenset[str] = frozenset()
+
+# Every user's tasks lie scattered over the table, as they do when all users write; words and tags are in some tasks
+# of everybody, so that an index that was not fenced by user would find a hundred times too many.
+FILL = f"""
+INSERT INTO users (id, email, email_key, name)
+SELECT lpad(to_hex(u), 32, '0')::uuid, u || '@example.com', u || '@example.com', 'User'
+FROM generate_series(1, {USERS}) u;
+
+INSERT INTO tasks (user_id, id, version, title, title_key, description, priority, due_date, tags, completed,
+                   completed_at, created_at, updated_at, deleted_at)
+SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, 1 + n / {USERS},
+       'task ' || n % 977 || ' of figs', 'task ' || n % 977 || ' of figs', 'water ' || n % 101,
+       (ARRAY['low', 'medium', 'high'])[1 + n % 3]::priority,
+       CASE WHEN n % 10 < 7 THEN timestamptz '2026-01-01Z' + n % 3119 * interval '3 hours' END,
+       jsonb_build_array('tag' || n % 31, 'tag' || 31 + n % 29), n % 4 = 0,
+       CASE WHEN n % 4 = 0 THEN timestamptz '2026-01-01Z' END,
+       timestamptz '2026-01-01Z' + n * interval '1 minute', timestamptz '2026-01-01Z' + n * interval '1 minute',
+       CASE WHEN n % 50 = 0 THEN timestamptz '2026-01-02Z' END
+FROM generate_series(0, {USERS * EACH - 1}) n;
+"""
+
+VALUES = {
+    "owner": OWNER,
+    "in_completed": False,
+    "in_priority": ["high"],
+    "in_due_at": datetime(2026, 5, 10, 12, tzinfo=UTC),
+    "in_due_from": datetime(2026, 5, 10, tzinfo=UTC),
+    "in_due_until": datetime(2026, 5, 12, tzinfo=UTC),
+    "in_now": datetime(2026, 5, 10, 12, tzinfo=UTC),
+    "in_tags": ["tag7"],
+    "in_not_tags": ["tag7"],
+    "in_any_tag_0": ["tag7"],
+    "in_any_tag_1": ["tag8"],
+    "in_search": '"task 7" figs',
+    "in_language": "en",
+    "in_offset": 20,
+    "in_limit": 21,
+    "after_id": UUID(int=1 << 127),
+    "row_id": UUID(int=1 << 127),
+}
+# The place of a cursor in the middle of each order.
+AFTER = {
+    Sort.created: "2026-02-05 00:00:00+00",
+    Sort.updated: "500",
+    Sort.title: "task 500 of figs",
+    Sort.priority: "medium",
+    Sort.due_date: "2026-07-10 00:00:00+00",
+    Sort.relevance: "0.4",
+}
+WALKED = {
+    Sort.created: "tasks_created",
+    Sort.updated: "tasks_user_id_version_key",
+    Sort.title: "tasks_title",
+    Sort.priority: "tasks_priority",
+    Sort.due_date: "tasks_due",
+}
+COMBINED = [
+    frozenset({"completed", "priority"}),
+    frozenset({"due_from", "due_until"}),
+    frozenset({"overdue", "tags"}),
+    frozenset({"completed", "priority", "due_until", "tags", "not_tags", "search"}),
+]
+
+
+@pytest.fixture(scope="module")
+def engine(server: str) -> Iterator[Engine]:
+    """A database that is made once, since filling it takes longer than all the planning, and is only read."""
+    name = f"tend_plans_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+    servers.create(server, name)
+    # Nothing is prepared behind our back.
+    engine = create_engine(
+        servers.database(server, name), isolation_level="AUTOCOMMIT", connect_args={"prepare_threshold": None}
+    )
+    with engine.connect() as connection:
+        fill(connection)
+    yield engine
+    engine.dispose()
+    servers.drop(server, name)
+
+
+def fill(connection: Connection) -> None:
+    """The indexes are taken away meanwhile: building them afterwards takes a fraction of the time."""
+    definitions = list(
+        connection.scalars(
+            text(
+                "SELECT indexdef FROM pg_indexes WHERE tablename = 'tasks' AND indexname NOT IN "
+                "(SELECT conname FROM pg_constraint WHERE conrelid = 'tasks'::regclass)"
+            )
+        )
+    )
+    for definition in definitions:
+        connection.exec_driver_sql(f"DROP INDEX {definition.split()[2]}")
+    for statement in (*FILL.split(";\n"), *definitions, "VACUUM ANALYZE tasks", "ANALYZE users"):
+        if statement.strip():
+            connection.execute(text(statement.replace(":", "\\:")))
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        yield connection
+
+
+class Plan(dict[str, Any]):
+    """As EXPLAIN (FORMAT JSON) gives it."""
+
+
+def plan_for_values(connection: Connection, statement: Any, sort: Sort | None = None) -> Plan:
+    """The statement as the application sends it, bound in the same way, with EXPLAIN before it."""
+    values = {**VALUES, "after_key": AFTER[sort]} if sort else VALUES
+
+    def explain(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return f"EXPLAIN (FORMAT JSON) {sql}", parameters
+
+    event.listen(connection, "before_cursor_execute", explain, retval=True)
+    try:
+        # What is read is the plan, not the columns that the result would have had.
+        cursor: Any = connection.execute(statement, values).cursor
+        return Plan(cursor.fetchone()[0][0]["Plan"])
+    finally:
+        event.remove(connection, "before_cursor_execute", explain)
+
+
+def plan_for_any_values(connection: Connection, statement: Any) -> Plan:
+    compiled = statement.compile(dialect=NUMBERED)
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql(f"PREPARE listing AS {compiled.string}")
+    try:
+        # The values do not matter to such a plan.
+        nothing = ", ".join(["NULL"] * len(compiled.positiontup))
+        return Plan(
+            connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) EXECUTE listing({nothing})").scalar_one()[0]["Plan"]
+        )
+    finally:
+        connection.exec_driver_sql("DEALLOCATE listing")
+
+
+def plans(connection: Connection, statement: Any, sort: Sort | None = None) -> tuple[Plan, Plan]:
+    return plan_for_values(connection, statement, sort), plan_for_any_values(connection, statement)
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def reads_by_index(plan: Mapping[str, Any]) -> bool:
+    """Every reading of tasks is through an index, with the user among its conditions, and there is one at least."""
+    reads = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
+    indexes = [node for node in nodes(plan) if str(node.get("Index Name", "")).startswith("tasks_")]
+    fenced = all("user_id" in node.get("Index Cond", "") for node in indexes)
+    return bool(indexes) and fenced and all("Seq Scan" not in node["Node Type"] for node in reads)
+
+
+def shapes(sort: Sort) -> Iterator[Shape]:
+    """All that this sort can be asked with, one criterion at a time, and some together.
+
+    Crossed with the criteria, all are counted: the page of a counted listing is planned as that of one
+    that is not.
+    """
+    searching = frozenset({"search"} if sort is Sort.relevance else ())
+    for falling in (False, True):
+        for after in (False, True):
+            yield Shape(searching, 0, sort, falling, after, counted=False, highlight=False)
+            yield Shape(searching, 0, sort, falling, after, counted=True, highlight=False)
+            for criteria in [*({name} for name in CRITERIA), *COMBINED]:
+                yield Shape(searching | criteria, 0, sort, falling, after, counted=True, highlight=False)
+            for any_tags in (1, 2):
+                yield Shape(searching, any_tags, sort, falling, after, counted=True, highlight=False)
+
+
+@pytest.mark.parametrize("sort", Sort)
+def test_no_listing_reads_the_whole_table(connection: Connection, sort: Sort) -> None:
+    for shape in shapes(sort):
+        for plan in plans(connection, task_query.page(shape), sort):
+            assert reads_by_index(plan), shape
+
+
+def test_a_highlighted_search_does_not_read_the_whole_table(connection: Connection) -> None:
+    shape = Shape(frozenset({"search"}), 0, Sort.relevance, True, after=False, counted=True, highlight=True)
+
+    for plan in plans(connection, task_query.page(shape), Sort.relevance):
+        assert reads_by_index(plan)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("sort", WALKED)
+def test_an_unfiltered_listing_walks_the_index_of_its_sort(
+    connection: Connection, sort: Sort, falling: bool, after: bool, counted: bool
+) -> None:
+    shape = Shape(NONE, 0, sort, falling, after, counted, highlight=False)
+    index = "tasks_due_falling" if sort is Sort.due_date and falling else WALKED[sort]
+
+    for plan in plans(connection, task_query.page(shape), sort):
+        [limit] = [node for node in nodes(plan) if node["Node Type"] == "Limit"]
+        *between, scan = list(nodes(limit))[1:]
+        assert scan["Index Name"] == index
+        assert scan["Scan Direction"] == ("Backward" if falling else "Forward")
+        # A Sort would read all that the user has for every page. An Incremental Sort puts ids in order among equal
+        # versions, of which there are none.
+        assert [node["Node Type"] for node in between] == (["Incremental Sort"] if sort is Sort.updated else [])
+
+
+@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("sort", WALKED)
+def test_a_cursor_is_where_the_index_is_entered(connection: Connection, sort: Sort, falling: bool) -> None:
+    shape = Shape(NONE, 0, sort, falling, after=True, counted=False, highlight=False)
+
+    for plan in plans(connection, task_query.page(shape), sort):
+        [scan] = [node for node in nodes(plan) if "Index Name" in node]
+        # As a filter alone, the place would let the database read all that came before it.
+        assert ("version " if sort is Sort.updated else "ROW(") in scan["Index Cond"]
+
+
+def test_one_task_is_read_by_its_key(connection: Connection) -> None:
+    for plan in plans(connection, task_query.one()):
+        [scan] = [node for node in nodes(plan) if "Index Name" in node]
+        assert scan["Index Name"] == "tasks_pkey"
+        assert "(user_id = " in scan["Index Cond"]
+        assert "(id = " in scan["Index Cond"]
+
+
+def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:
+    for plan in plans(connection, task_query.tag_counts()):
+        assert reads_by_index(plan)
+
+
+def test_a_reading_of_the_whole_table_would_be_noticed(connection: Connection) -> None:
+    tasks = task_query.TASKS
+    careless = select(func.count()).select_from(tasks).where(tasks.c.title == bindparam("in_language"))
+
+    for plan in plans(connection, careless):
+        assert not reads_by_index(plan)
