@@ -22,7 +22,7 @@ def postgres() -> Iterator[str]:
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url.replace("postgresql://", "postgresql+psycopg://", 1)
     elif os.environ.get("TEST_POSTGRES") != "embedded" and _docker_answers():
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         with PostgresContainer(os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18"), driver="psycopg") as container:
             yield container.get_connection_url()

@@ -1,19 +1,21 @@
 """Register, sign in, stay signed in, sign out."""
 
 import asyncio
+import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from backend.deps import State
-from backend.models import RefreshToken, Session, table
+from backend.models import RefreshToken, Session, User, table
 from tests.client import Client, Statements
 from tests.test_input import assert_problem
 
 ADA = {"email": "Ada@Example.com", "password": "correct horse battery", "name": " Ada "}
-TOKENS, SESSIONS = table(RefreshToken), table(Session)
+TOKENS, SESSIONS, USERS = table(RefreshToken), table(Session), table(User)
 
 
 async def sign_in(http: httpx.AsyncClient, **form: str) -> httpx.Response:
@@ -70,8 +72,6 @@ async def test_of_many_who_register_an_address_at_once_one_wins(http: httpx.Asyn
     ],
 )
 async def test_an_account_that_cannot_be_meant_is_422(http: httpx.AsyncClient, field: str, value: Any) -> None:
-    import json
-
     content = json.dumps({**ADA, field: value}).encode()
     answer = await http.post("/v1/auth/register", content=content, headers={"Content-Type": "application/json"})
 
@@ -170,23 +170,17 @@ async def test_the_predecessor_is_forgiven_for_10_seconds_only(
     successor = (await refresh(http, tokens["refresh_token"])).json()["refresh_token"]
     async with state.database.engine.connect() as connection:
         used = TOKENS.c.used_at.is_not(None)
-        await connection.execute(update(TOKENS).where(used).values(used_at=TOKENS.c.used_at - accounts_seconds(11)))
+        await connection.execute(update(TOKENS).where(used).values(used_at=TOKENS.c.used_at - timedelta(seconds=11)))
 
     assert_problem(await refresh(http, tokens["refresh_token"]), 401)
     assert_problem(await refresh(http, successor), 401)
-
-
-def accounts_seconds(number: int) -> Any:
-    from datetime import timedelta
-
-    return timedelta(seconds=number)
 
 
 @pytest.mark.parametrize("what", ["idle", "absolute"])
 async def test_a_sign_in_ends_when_it_is_idle_or_old(
     http: httpx.AsyncClient, state: State, tokens: dict[str, Any], what: str
 ) -> None:
-    past = accounts_seconds(31 * 24 * 3600 if what == "idle" else 181 * 24 * 3600)
+    past = timedelta(days=31 if what == "idle" else 181)
     older = (
         update(TOKENS).values(created_at=TOKENS.c.created_at - past)
         if what == "idle"
@@ -242,11 +236,7 @@ async def test_no_token_is_stored_as_it_is(http: httpx.AsyncClient, state: State
 async def test_a_token_of_an_account_that_is_gone_writes_nothing(alice: Client, state: State) -> None:
     await alice.add("Before")
     async with state.database.engine.connect() as connection:
-        from sqlalchemy import delete
-
-        from backend.models import User
-
-        gone = delete(User).where(User.id == alice.user_id)  # type: ignore[arg-type]
+        gone = delete(USERS).where(USERS.c.id == alice.user_id)
         await connection.execute(gone.execution_options(crosses_users="the account's end"))
 
     for answer in (

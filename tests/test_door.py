@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,8 @@ from backend.models import SyncState, Task, table
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope
 from backend.services import tasks
+from backend.services.task_query import shown
+from backend.wall import OWNER
 from tests.client import Client
 
 T, COUNTER = table(Task), table(SyncState)
@@ -33,12 +35,12 @@ async def rival(mine: Scope) -> AsyncIterator[AsyncConnection]:
 
 
 async def versions(mine: Scope) -> list[int]:
-    rows = await mine.read(select(T.c.version).where(T.c.user_id == door.OWNER).order_by(T.c.version), {})
+    rows = await mine.read(select(T.c.version).where(T.c.user_id == OWNER).order_by(T.c.version), {})
     return [row.version for row in rows]
 
 
 async def counter(mine: Scope) -> int:
-    rows = await mine.read(select(COUNTER.c.seq).where(COUNTER.c.user_id == door.OWNER), {})
+    rows = await mine.read(select(COUNTER.c.seq).where(COUNTER.c.user_id == OWNER), {})
     return int(rows[0].seq)
 
 
@@ -49,7 +51,7 @@ async def rivals_change(connection: AsyncConnection, mine: Scope, task_id: UUID,
 
 
 async def _next(connection: AsyncConnection, mine: Scope) -> int:
-    this = select(COUNTER.c.seq).where(COUNTER.c.user_id == door.OWNER)
+    this = select(COUNTER.c.seq).where(COUNTER.c.user_id == OWNER)
     return int((await connection.execute(this, {"owner": mine.user_id})).scalar_one())
 
 
@@ -123,7 +125,7 @@ async def test_a_reader_who_pages_by_version_misses_nothing_while_all_forms_writ
     copy: dict[UUID, tuple[int, str]] = {}
     feed = (
         select(T.c.id, T.c.version, T.c.title)
-        .where(T.c.user_id == door.OWNER, T.c.version > door.bindparam("after"))
+        .where(T.c.user_id == OWNER, T.c.version > bindparam("after"))
         .order_by(T.c.version)
         .limit(7)
     )
@@ -162,14 +164,14 @@ async def test_a_reader_who_pages_by_version_misses_nothing_while_all_forms_writ
     done = True
     await reader
 
-    everything = await mine.read(select(T.c.id, T.c.version, T.c.title).where(T.c.user_id == door.OWNER), {})
+    everything = await mine.read(select(T.c.id, T.c.version, T.c.title).where(T.c.user_id == OWNER), {})
     assert {row.id: (row.version, row.title) for row in everything} == copy
     assert not any(title == "Rolled back" for _, title in copy.values())
 
 
 async def test_the_database_refuses_a_version_that_does_not_grow(mine: Scope) -> None:
     task_id, stored = await tasks.create(mine, TaskCreate(title="First"))
-    same = update(T).where(T.c.user_id == door.OWNER, T.c.id == task_id).values(title="x", version=stored.version)
+    same = update(T).where(T.c.user_id == OWNER, T.c.id == task_id).values(title="x", version=stored.version)
 
     with pytest.raises(DBAPIError, match="does not follow"):
         await mine.write(same, {})
@@ -210,13 +212,13 @@ async def test_work_that_the_database_broke_off_runs_again_and_is_there_once(min
         nonlocal tries
         tries += 1
         values = {"rows": door.rows_of([tasks.jsonable(tasks.row_of(mine, TaskCreate(title=f"Try {tries}")))])}
-        await changing.run(door.create_many(T, tasks.GIVEN, tasks.shown), values)
+        await changing.run(door.create_many(T, tasks.GIVEN, shown), values)
         if tries < 3:
             raise _broken_off()
         return tries
 
     assert await mine.change(work, at_most=1) == 3
-    rows = await mine.read(select(T.c.title).where(T.c.user_id == door.OWNER), {})
+    rows = await mine.read(select(T.c.title).where(T.c.user_id == OWNER), {})
     assert [row.title for row in rows] == ["Try 3"]
 
 

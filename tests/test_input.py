@@ -24,32 +24,25 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return problem
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("title", value) for value in ("", "  ", "x" * 201, None, 5, True, ["a"], "a\0b", "a\ud800b")),
-        *(("description", value) for value in ("x" * 10_001, 5, "\0", {})),
-        *(("priority", value) for value in ("urgent", "High", 1, None)),
-        *(
-            ("due_date", value)
-            for value in (
-                *("2026-12-24", "2026-12-24T18:00:00", "2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z"),
-                *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2026-12-24T18:00:60Z", "tomorrow"),
-                *("2026-W01-1T00:00:00Z", "20261224T180000Z", "2026-12-24T24:00:00Z", "2026-12-24T18:00:00+25:00"),
-                *("2026-12-24T18:00:00.1234567Z", "", 1_700_000_000, 1.5, True, "２０２６-12-24T18:00:00Z"),
-            )
-        ),
-        *(("tags", value) for value in ("home", ["a", "a"], ["a", " a "], [""], ["x" * 51], [1], [None], ["\0"])),
-        ("tags", [str(n) for n in range(21)]),
-        *(("completed", value) for value in (None, 1, 0, "true", "false", [])),
-        *(
-            ("id", value)
-            for value in ("x", "urn:uuid:01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55", "01997f3e5a2b7c319d048b1f6f1c2a55", 7)
-        ),
-        *((name, "2026-01-01T00:00:00Z") for name in ("completed_at", "created_at", "updated_at")),
-        *((name, 1) for name in ("version", "user_id", "owner", "deleted_at", "colour")),
+REFUSED: dict[str, list[Any]] = {
+    "title": ["", "  ", "x" * 201, None, 5, True, ["a"], "a\0b", "a\ud800b"],
+    "description": ["x" * 10_001, 5, "\0", {}],
+    "priority": ["urgent", "High", 1, None],
+    "due_date": [
+        *("2026-12-24", "2026-12-24T18:00:00", "2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z"),
+        *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2026-12-24T18:00:60Z", "tomorrow"),
+        *("2026-W01-1T00:00:00Z", "20261224T180000Z", "2026-12-24T24:00:00Z", "2026-12-24T18:00:00+25:00"),
+        *("2026-12-24T18:00:00.1234567Z", "", 1_700_000_000, 1.5, True, "２０２６-12-24T18:00:00Z"),
     ],
-)
+    "tags": ["home", ["a", "a"], ["a", " a "], [""], ["x" * 51], [1], [None], ["\0"], [str(n) for n in range(21)]],
+    "completed": [None, 1, 0, "true", "false", []],
+    "id": ["x", "urn:uuid:01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55", "01997f3e5a2b7c319d048b1f6f1c2a55", 7],
+    **{name: ["2026-01-01T00:00:00Z"] for name in ("completed_at", "created_at", "updated_at")},
+    **{name: [1] for name in ("version", "user_id", "owner", "deleted_at", "colour")},
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values])
 async def test_a_task_that_cannot_be_meant_is_422_and_says_where(alice: Client, field: str, value: Any) -> None:
     answer = await alice.post("/v1/tasks", content=json.dumps({"title": "x", field: value}).encode(), headers=JSON)
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, text
 
+from backend import door
 from backend.schemas.filters import Sort
 from backend.services import task_query
 from backend.services.task_query import CRITERIA, Shape
@@ -96,6 +97,7 @@ def engine(server: str) -> Iterator[Engine]:
         servers.database(server, name), isolation_level="AUTOCOMMIT", connect_args={"prepare_threshold": None}
     )
     with engine.connect() as connection:
+        connection.exec_driver_sql("SET maintenance_work_mem = '256MB'")
         fill(connection)
     yield engine
     engine.dispose()
@@ -120,7 +122,9 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture
-def connection(engine: Engine) -> Iterator[Connection]:
+def connection(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    # The wall takes longer to read a statement than Postgres to plan it. Whatever is run is read before all the same.
+    monkeypatch.setattr(door, "checked", lambda statement: statement)
     with engine.connect() as connection:
         yield connection
 

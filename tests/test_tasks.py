@@ -9,7 +9,7 @@ import pytest
 from tests.client import Client, Statements
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-FULL = {
+FULL: dict[str, Any] = {
     "title": "Water the figs",
     "description": "The two on the balcony.",
     "priority": "high",

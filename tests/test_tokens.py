@@ -32,7 +32,7 @@ def claims(**others: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def token(secret: bytes = SECRET, algorithm: str = "HS256", headers: Any = None, **others: Any) -> str:
+def token(*, secret: bytes = SECRET, algorithm: str = "HS256", headers: Any = None, **others: Any) -> str:
     header = {"typ": "at+jwt", "kid": KEYS.kid, **(headers or {})}
     return str(jwt.encode(claims(**others), secret.decode(), algorithm=algorithm, headers=header))
 
@@ -47,8 +47,10 @@ def test_a_token_of_ours_tells_who_and_for_how_long() -> None:
 
 @pytest.mark.parametrize("missing", ["iss", "aud", "sub", "jti", "iat", "exp", "token_use", "sid", "tz", "lang"])
 def test_a_token_without_one_of_its_claims_is_refused(missing: str) -> None:
+    without: dict[str, Any] = {missing: None}
+
     with pytest.raises(InvalidToken):
-        KEYS.read(token(**{missing: None}))
+        KEYS.read(token(**without))
 
 
 @pytest.mark.parametrize(

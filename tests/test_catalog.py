@@ -1,0 +1,96 @@
+"""The promises that the database keeps, read from its own catalog, so that a new table keeps them too."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+from sqlmodel import SQLModel
+
+from backend import wall
+from backend.models import LANGUAGES
+
+IDENTITY = {"users", "sessions", "refresh_tokens"}
+"""Tables that say who somebody is. Any other table of the schema holds a user's data."""
+
+CONSTRAINTS = text(
+    """
+    SELECT c.conname AS name, c.contype::text AS kind, c.confdeltype::text AS on_delete,
+           t.relname AS of, f.relname AS to,
+           (SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(c, n)
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.c) AS columns
+    FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid LEFT JOIN pg_class f ON f.oid = c.confrelid
+    WHERE c.connamespace = 'public'::regnamespace
+    """
+)
+UNIQUE_INDEXES = text(
+    """
+    SELECT t.relname AS of, i.relname AS name, a.attname::text AS first
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+    LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = x.indkey[0]
+    WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p')
+    """
+)
+TABLES = text(
+    "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+)
+
+
+@pytest.fixture(scope="module")
+def catalog(database_url: str) -> Iterator[Connection]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def tables_of_users(catalog: Connection) -> set[str]:
+    return set(catalog.execute(TABLES).scalars()) - IDENTITY - {"alembic_version"}
+
+
+def test_every_table_of_users_data_is_known_to_the_wall(catalog: Connection) -> None:
+    known = {name for name, table in SQLModel.metadata.tables.items() if wall.is_owned(table)}
+
+    assert tables_of_users(catalog) == known == {"tasks", "sync_state"}
+
+
+def test_every_key_and_every_index_of_a_user_s_table_begins_with_the_user(catalog: Connection) -> None:
+    wrong = [
+        row.name
+        for row in catalog.execute(CONSTRAINTS)
+        if row.of in tables_of_users(catalog) and row.kind in "pu" and row.columns[0] != "user_id"
+    ]
+    wrong += [
+        row.name
+        for row in catalog.execute(UNIQUE_INDEXES)
+        if row.of in tables_of_users(catalog) and row.first != "user_id"
+    ]
+
+    assert wrong == []
+
+
+def test_a_row_of_a_user_can_only_refer_to_rows_of_the_same_user(catalog: Connection) -> None:
+    foreign = [row for row in catalog.execute(CONSTRAINTS) if row.kind == "f"]
+
+    assert foreign
+    for row in foreign:
+        if row.of in tables_of_users(catalog):
+            if row.to == "users":
+                assert (row.columns, row.on_delete) == (["user_id"], "c"), row.name  # the account's own end
+            else:
+                assert (row.columns[0], row.on_delete) == ("user_id", "a"), row.name  # the door detaches
+
+
+def test_every_constraint_has_a_name_of_ours(catalog: Connection) -> None:
+    """PostgreSQL's own names end in _check, and may change with the columns."""
+    unnamed = [row.name for row in catalog.execute(CONSTRAINTS) if row.kind == "c" and row.name.endswith("_check")]
+
+    assert unnamed == []
+
+
+def test_every_language_has_a_configuration_that_folds_accents(catalog: Connection) -> None:
+    for language in [*LANGUAGES, "xx", ""]:
+        folded, plain = catalog.execute(
+            text("SELECT to_tsvector(search_config(:l), 'Crème')::text, to_tsvector(search_config(:l), 'Creme')::text"),
+            {"l": language},
+        ).one()
+        assert folded == plain, language
