@@ -26,10 +26,11 @@ check: $(VENV)/dev ## Format, lint, types, the rooms' imports, models against mi
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.migrations_agree
 
 format: $(VENV)/dev ## Put the code in order
+	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -51,12 +52,15 @@ $(VENV)/dev: requirements-dev.lock pyproject.toml
 	@$(call install,requirements-dev.lock)
 	@touch $@ $(VENV)/run
 
+enough := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "Tend needs Python 3.11 or newer, and $(PYTHON) is not: say which, as in make PYTHON=python3.12 run"; exit 1; }
+
 ifdef UV
-install = test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+install = $(enough); test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV) || exit 1; \
 	uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) && \
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
-install = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+install = $(enough); test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif

@@ -55,7 +55,7 @@ def _stop(_signal: int, _frame: Any) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(message, style="bold red", markup=False)
+    errors.print(message, style="bold red", markup=False, soft_wrap=True)
     sys.exit(1)
 
 
@@ -176,6 +176,10 @@ def load(
     """
     from backend.services import bulk
 
+    try:
+        bulk.check_options(email_domain, password)
+    except bulk.Refused as refusal:
+        _fail(str(refusal))
     size = file.stat().st_size
     with database() as settings, _progress() as progress:
         upgrade()
@@ -187,10 +191,7 @@ def load(
         def refuse(number: int, reason: str) -> None:
             errors.print(f"line {number}: {reason}", markup=False, soft_wrap=True)
 
-        try:
-            done = asyncio.run(bulk.load(settings, file, email_domain, password, advance, refuse))
-        except bulk.Refused as refusal:
-            _fail(str(refusal))
+        done = asyncio.run(bulk.load(settings, file, email_domain, password, advance, refuse))
         progress.update(task, completed=size, rows=done.tasks)
     console.print(
         f"{done.tasks:,} tasks and {done.accounts:,} accounts loaded; "

@@ -19,14 +19,15 @@ class SettingsError(Exception):
     """The environment is wrong; each line of the message begins with the setting's name."""
 
 
-def _postgres(url: str) -> str:
+def postgres_url(url: str) -> str:
+    """With the driver that is used here, from any way in which hosts write it. Raises ValueError."""
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgres", "postgresql", "postgresql+psycopg"} or not rest:
         raise ValueError("not a Postgres address; expected postgresql://user:password@host/database")
     return f"postgresql+psycopg://{rest}"
 
 
-PostgresURL = Annotated[str, AfterValidator(_postgres)]
+PostgresURL = Annotated[str, AfterValidator(postgres_url)]
 
 
 class Settings(BaseSettings):
@@ -88,11 +89,14 @@ class Settings(BaseSettings):
     def _production_brings_its_own(self) -> Self:
         if self.jwt_secret and len(self.jwt_secret.get_secret_value().encode()) < SECRET_BYTES:
             raise ValueError(f"JWT_SECRET: shorter than {SECRET_BYTES} bytes; try `openssl rand -base64 48`")
+        missing = []
         if self.environment == "production":
             if not self.database_url:
-                raise ValueError("DATABASE_URL: not set, and production needs a database of its own")
+                missing.append("DATABASE_URL: not set, and production needs a database of its own")
             if not self.jwt_secret:
-                raise ValueError("JWT_SECRET: not set, and production has no default; try `openssl rand -base64 48`")
+                missing.append("JWT_SECRET: not set, and production has no default; try `openssl rand -base64 48`")
+        if missing:
+            raise ValueError("\n".join(missing))
         return self
 
     @property

@@ -9,7 +9,7 @@ insert, `set_…` a value to change.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
 
 from sqlalchemy import (
@@ -39,6 +39,7 @@ from backend.models import SyncState, table
 from backend.wall import OWNER, checked
 
 Query = Select[*tuple[Any, ...]]
+SHAPES = 512  # statements kept: a client could ask for a million shapes
 P = ParamSpec("P")
 Built = TypeVar("Built", bound=Query | Update | Insert)
 
@@ -55,7 +56,7 @@ def statement(build: Callable[P, Built]) -> Callable[P, Built]:
     def built(*args: P.args, **kwargs: P.kwargs) -> Built:
         return checked(build(*args, **kwargs))
 
-    return cast(Callable[P, Built], cache(built))
+    return cast(Callable[P, Built], lru_cache(SHAPES)(built))
 
 
 def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]]) -> Any:

@@ -51,7 +51,7 @@ _TITLES: Final = {
 }  # RFC 9110; Python before 3.13 has older words
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _WORDS: Final = {
-    404: "There is nothing here.",
+    404: "There is nothing here; /docs shows what there is.",
     413: "The body is too large.",
     500: "Something went wrong here. It was logged; nothing of your request was kept half done.",
 }

@@ -67,6 +67,7 @@ def serving(data_dir: Path, *, command: list[str] | None = None, **environment: 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment_with(data_dir, **environment),
+        cwd=_outside(data_dir),
         start_new_session=True,
         text=True,
     )
@@ -91,11 +92,18 @@ def run(data_dir: Path, *arguments: str, **environment: str) -> subprocess.Compl
     return subprocess.run(
         [sys.executable, "-m", "backend.cli", *arguments],
         env=environment_with(data_dir, **environment),
+        cwd=_outside(data_dir),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def _outside(data_dir: Path) -> Path:
+    """A folder without a `.env`: a developer's own settings are not the tests'."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    return data_dir.parent
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:

@@ -71,6 +71,8 @@ def test_an_address_is_taken_as_hosts_write_it(monkeypatch: pytest.MonkeyPatch, 
 
 def test_production_brings_its_own_database_and_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: not set.*\n.*JWT_SECRET: not set"):
+        config.load()
     for name, value in (("DATABASE_URL", "postgresql://host/db"), ("JWT_SECRET", "x" * 32)):
         with pytest.raises(SettingsError, match=f"{name}: not set"):
             config.load()

@@ -22,13 +22,13 @@ def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{method.upper()} {path}", operation
 
 
-def test_every_operation_says_what_it_does(openapi: dict[str, Any]) -> None:
+async def test_every_operation_says_what_it_does(openapi: dict[str, Any]) -> None:
     for name, operation in operations(openapi):
         assert operation["summary"], name
         assert operation["description"], name
 
 
-def test_every_error_has_the_one_shape(openapi: dict[str, Any]) -> None:
+async def test_every_error_has_the_one_shape(openapi: dict[str, Any]) -> None:
     for name, operation in operations(openapi):
         for status, answer in operation["responses"].items():
             if status >= "400":
@@ -39,7 +39,7 @@ def test_every_error_has_the_one_shape(openapi: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in str(openapi)
 
 
-def test_every_body_has_an_example_and_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
+async def test_every_body_has_an_example_and_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
     for name, operation in operations(openapi):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             schema = openapi["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
@@ -49,7 +49,7 @@ def test_every_body_has_an_example_and_every_reference_leads_somewhere(openapi: 
         assert reference in openapi["components"]["schemas"]
 
 
-def test_the_listing_s_parameters_are_those_that_it_reads(openapi: dict[str, Any]) -> None:
+async def test_the_listing_s_parameters_are_those_that_it_reads(openapi: dict[str, Any]) -> None:
     parameters = openapi["paths"]["/v1/tasks"]["get"]["parameters"]
 
     assert [parameter["name"] for parameter in parameters] == list(TaskFilter.model_fields)
@@ -57,7 +57,7 @@ def test_the_listing_s_parameters_are_those_that_it_reads(openapi: dict[str, Any
     assert not any("$ref" in str(parameter) for parameter in parameters)
 
 
-def test_what_asks_for_a_token_says_so_and_points_to_where_it_is_got(openapi: dict[str, Any]) -> None:
+async def test_what_asks_for_a_token_says_so_and_points_to_where_it_is_got(openapi: dict[str, Any]) -> None:
     open_paths = {name for name, operation in operations(openapi) if "security" not in operation}
 
     assert open_paths == {

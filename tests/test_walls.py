@@ -48,7 +48,7 @@ def filled(value: Any, task_id: str) -> Any:
     return value.replace("{task_id}", task_id) if isinstance(value, str) else value
 
 
-def test_the_table_of_routes_is_read(app: FastAPI) -> None:
+async def test_the_table_of_routes_is_read(app: FastAPI) -> None:
     assert ("GET", "/v1/tasks") in set(routes(app))
     assert len(set(routes(app))) >= 11
 

@@ -44,10 +44,11 @@ async def refresh(state: TheState, sent: Refresh) -> Response:
 
 
 @router.post("/logout", status_code=204, responses=problems(401))
-async def sign_out(state: TheState, mine: Mine) -> None:
+async def sign_out(state: TheState, mine: Mine) -> Response:
     """End this sign-in: its refresh tokens at once, its access tokens within 10 seconds."""
     await accounts.sign_out(mine)
     state.forget(mine.session_id)
+    return Response(status_code=204)
 
 
 @me_router.get("", response_model=Account, responses=problems(401))

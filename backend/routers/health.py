@@ -3,22 +3,22 @@
 from fastapi import APIRouter, Response
 from sqlalchemy.exc import ProgrammingError
 
-from backend.deps import TheState
+from backend.deps import NO_PARAMETERS, TheState
 from backend.errors import Unavailable
 from backend.models import SCHEMA_VERSION
 from backend.routers.answers import json_answer, problems
 from backend.services import health
 
-router = APIRouter(prefix="/health", tags=["Health"])
+router = APIRouter(prefix="/health", tags=["Health"], dependencies=NO_PARAMETERS)
 
 
-@router.get("/live")
+@router.get("/live", responses=problems(422))
 async def live() -> Response:
     """200 as long as the process serves. Touches no database, so that a sleeping one stays asleep."""
     return json_answer('{"status":"ok"}')
 
 
-@router.get("/ready", responses=problems())
+@router.get("/ready", responses=problems(422))
 async def ready(state: TheState) -> Response:
     """200 when the database answers and is at this code's migration; else 503, saying which."""
     try:

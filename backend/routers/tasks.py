@@ -156,6 +156,7 @@ async def edit_task(mine: Mine, task_id: TaskId, patch: TaskPatch, if_match: IfM
 
 
 @router.delete("/{task_id}", status_code=204, responses=problems(401, 404, 412, 422), dependencies=NO_PARAMETERS)
-async def delete_task(mine: Mine, task_id: TaskId, if_match: IfMatch = None) -> None:
+async def delete_task(mine: Mine, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Put a task into the trash."""
     await tasks.remove(mine, task_id, expected_versions(if_match))
+    return Response(status_code=204)

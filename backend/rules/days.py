@@ -12,7 +12,8 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 def instant(text: str) -> datetime:
     """In UTC. Raises ValueError for what is not RFC 3339 with an offset, or finer than a microsecond."""
     if not _INSTANT.fullmatch(text):
-        raise ValueError("expected a time with an offset, like 2026-12-24T18:00:00Z (in a query, + is %2B)")
+        hint = " (in a query, + is written %2B)" if " " in text else ""
+        raise ValueError(f"expected a time with an offset, like 2026-12-24T18:00:00Z{hint}")
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -21,12 +22,14 @@ def instant(text: str) -> datetime:
 
 def day_or_instant(text: str) -> date | datetime:
     """Raises ValueError."""
-    if not _DAY.fullmatch(text):
+    if "T" in text.upper() or ":" in text:
         return instant(text)
     try:
-        return date.fromisoformat(text)
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
     except ValueError:
         raise ValueError("no such day") from None
+    raise ValueError("expected a day, like 2026-12-24, or a time with an offset, like 2026-12-24T18:00:00Z")
 
 
 @lru_cache(maxsize=1024)

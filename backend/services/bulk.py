@@ -137,9 +137,7 @@ async def load(
 
     `advance` is told the bytes of the file that were read and the tasks so far. Raises Refused.
     """
-    _check("--email-domain", Email, f"user@{email_domain}")
-    if password is not None:
-        _check("--password", Password, password)
+    check_options(email_domain, password)
     database = Database(settings)
     hashed = await hash_password(password) if password else None
     loading = _Loading(database, email_domain, hashed, settings.pool_size, advance)
@@ -159,6 +157,13 @@ async def load(
     finally:
         await database.close()
     return loading.done
+
+
+def check_options(email_domain: str, password: str | None) -> None:
+    """Raises Refused."""
+    _check("--email-domain", Email, f"user@{email_domain}")
+    if password is not None:
+        _check("--password", Password, password)
 
 
 def _check(option: str, kind: Any, value: str) -> None:
