@@ -150,9 +150,9 @@ class SyncState(SQLModel, table=True):
 
 SEARCH_VECTOR = (
     # '.' matches no query: it keeps a phrase from reaching from the title into the tags.
-    "setweight(to_tsvector(search_config(language), title), 'A') || '''.''\\:99'::tsvector || "
-    "setweight(to_tsvector(search_config(language), tags), 'B') || '''.''\\:99'::tsvector || "
-    "setweight(to_tsvector(search_config(language), coalesce(description, '')), 'C')"
+    "setweight(to_tsvector(search_config(language), search_text(title)), 'A') || '''.''\\:99'::tsvector || "
+    "setweight(to_tsvector(search_config(language), search_text(tags::text)::jsonb), 'B') || '''.''\\:99'::tsvector || "
+    "setweight(to_tsvector(search_config(language), search_text(coalesce(description, ''))), 'C')"
 )
 TAGS_ARE_SOUND = """jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <= 20 AND NOT jsonb_path_exists(tags,
  'strict $[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
@@ -247,12 +247,13 @@ def _search_configurations() -> str:
 
     The function is immutable, as a generated column must be: it maps a closed set of literals.
     """
-    words = "hword, hword_part, word"
+    words, numbered = "hword, hword_part, word", "numhword, hword_numpart, numword"
     lines = []
     for name in [*LANGUAGES.values(), "simple"]:
         stemmer = "simple" if name == "simple" else f"{name}_stem"
         lines.append(f"CREATE TEXT SEARCH CONFIGURATION tend_{name} (COPY = pg_catalog.{name});")
         lines.append(f"ALTER TEXT SEARCH CONFIGURATION tend_{name} ALTER MAPPING FOR {words} WITH unaccent, {stemmer};")
+        lines.append(f"ALTER TEXT SEARCH CONFIGURATION tend_{name} ALTER MAPPING FOR {numbered} WITH unaccent, simple;")
     cases = "\n".join(f"WHEN '{code}' THEN 'tend_{name}'::regconfig" for code, name in LANGUAGES.items())
     lines.append(
         "CREATE FUNCTION search_config(language text) RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE "
@@ -261,6 +262,10 @@ def _search_configurations() -> str:
     return "\n".join(lines)
 
 
+SEARCH_TEXT = """
+CREATE FUNCTION search_text(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN translate($1, '/<>', '   ')
+"""  # or `home/plants` would be a path and `<figs>` a tag of HTML, of which no word is found
 VERSION_GROWS = """
 CREATE FUNCTION version_must_grow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -284,6 +289,7 @@ _around(
     "CREATE EXTENSION IF NOT EXISTS btree_gin",
     "CREATE EXTENSION IF NOT EXISTS unaccent",
     _search_configurations(),
+    SEARCH_TEXT,
     VERSION_GROWS,
 )
 _around(table(Task), "after_create", VERSION_TRIGGER)

@@ -9,7 +9,8 @@ above all, is refused. A statement that crosses users on purpose says so by name
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 from weakref import WeakSet
@@ -71,7 +72,7 @@ def check(statement: ClauseElement, owner: UUID | None = None) -> None:
 
 def watch(connection: Connection, statement: Any, _many: Any, _one: Any, _options: Any) -> CursorResult[Any] | None:
     """A `before_execute` listener: for ad-hoc sessions, and in tests for every engine."""
-    if isinstance(statement, ClauseElement):
+    if isinstance(statement, ClauseElement) and statement not in _sound:
         check(statement, connection.get_execution_options().get("owner"))
     return None
 
@@ -199,10 +200,16 @@ def _within(statement: ClauseElement) -> Iterator[ClauseElement]:
                 waiting.append(source)
 
 
+@lru_cache(maxsize=8)
+def _froms(statement: Select[Any]) -> Sequence[FromClause]:
+    """SQLAlchemy half compiles the statement to tell, so it is asked once."""
+    return statement.get_final_froms()
+
+
 def _sources(statement: ClauseElement, parts: Iterable[ClauseElement]) -> Iterator[FromClause]:
     """What a statement itself reads from or writes to: joins taken apart, subqueries as they are."""
     if isinstance(statement, Select):
-        froms = [source for source in statement.get_final_froms() if source not in statement._correlate]
+        froms = [source for source in _froms(statement) if source not in statement._correlate]
     elif isinstance(statement, Update | Delete):
         froms = [statement.table]
         for criterion in statement._where_criteria:
@@ -227,7 +234,7 @@ def _equalities(statement: ClauseElement) -> Iterator[tuple[Any, Any, str | None
         for criterion in statement._where_criteria:
             yield from _conjuncts(criterion, None)
     if isinstance(statement, Select):
-        joins: list[Any] = [source for source in statement.get_final_froms() if isinstance(source, Join)]
+        joins: list[Any] = [source for source in _froms(statement) if isinstance(source, Join)]
         while joins:
             join = joins.pop()
             joins += [side for side in (join.left, join.right) if isinstance(side, Join)]

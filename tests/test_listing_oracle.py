@@ -17,21 +17,17 @@ numbers = count()
 # What each title is ordered by, written out: the rule is not to be tested with itself.
 KEYS = {
     "fig": "fig",
-    "Fig": "fig",
     "FÍG": "fig",
     "fi\u0301g": "fig",
     "Žebra": "zebra",
-    "zebra": "zebra",
     "Straße": "strasse",
     "STRASSE": "strasse",
     "éclair": "eclair",
     "Ärger 2": "arger 2",
     "arger 10": "arger 10",
     "🍋": "🍋",
-    "🍋 fig": "🍋 fig",
     "фига": "фига",
     "zebra, fig": "zebra, fig",
-    '"': '"',
 }
 RANK = {"low": 0, "medium": 1, "high": 2}
 TAGS = ["home", "Home", "naïve", "a b"]

@@ -242,3 +242,11 @@ async def test_a_walk_by_relevance_sees_every_hit_once(alice: Client, order: str
 
     assert at_once["total"] == 24
     assert walked == at_once["items"]
+
+
+@pytest.mark.parametrize("search", ["plants", "home", "home/plants", "figs", "<figs>", "uber2", "Über2", "lemons"])
+async def test_words_beside_a_slash_in_angle_brackets_or_with_digits_are_found(alice: Client, search: str) -> None:
+    await alice.add("Über2 <figs> and/or lemons/olives", tags=["home/plants"])
+    await alice.add("Something else")
+
+    assert (await alice.page(search=search))["total"] == 1

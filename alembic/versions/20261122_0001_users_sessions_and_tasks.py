@@ -67,12 +67,21 @@ def upgrade() -> None:
             f"ALTER TEXT SEARCH CONFIGURATION tend_{name} "
             f"ALTER MAPPING FOR hword, hword_part, word WITH unaccent, {stemmer}"
         )
+        op.execute(
+            f"ALTER TEXT SEARCH CONFIGURATION tend_{name} "
+            "ALTER MAPPING FOR numhword, hword_numpart, numword WITH unaccent, simple"
+        )
     cases = "\n".join(f"WHEN '{code}' THEN 'tend_{name}'::regconfig" for code, name in STEMMERS.items())
     op.execute(
         sa.text(
             "CREATE FUNCTION search_config(language text) RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE "
             f"RETURN CASE language\n{cases}\nELSE 'tend_simple'::regconfig END"
         )
+    )
+    # Or `home/plants` would be a path and `<figs>` a tag of HTML, of which no word is found.
+    op.execute(
+        "CREATE FUNCTION search_text(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
+        "RETURN translate($1, '/<>', '   ')"
     )
     op.execute(VERSION_GROWS)
 
@@ -158,9 +167,10 @@ def upgrade() -> None:
             postgresql.TSVECTOR(),
             # '.' matches no query: 99 positions keep a phrase from reaching from one part into the next.
             sa.Computed(
-                "setweight(to_tsvector(search_config(language), title), 'A') || '''.''\\:99'::tsvector || "
-                "setweight(to_tsvector(search_config(language), tags), 'B') || '''.''\\:99'::tsvector || "
-                "setweight(to_tsvector(search_config(language), coalesce(description, '')), 'C')",
+                "setweight(to_tsvector(search_config(language), search_text(title)), 'A') || '''.''\\:99'::tsvector || "
+                "setweight(to_tsvector(search_config(language), search_text(tags::text)::jsonb), 'B') || "
+                "'''.''\\:99'::tsvector || "
+                "setweight(to_tsvector(search_config(language), search_text(coalesce(description, ''))), 'C')",
                 persisted=True,
             ),
             nullable=True,
@@ -218,6 +228,7 @@ def downgrade() -> None:
     op.execute("DROP TYPE priority")
     op.execute("DROP FUNCTION version_must_grow()")
     op.execute("DROP FUNCTION search_config(text)")
+    op.execute("DROP FUNCTION search_text(text)")
     for name in (*STEMMERS.values(), "simple"):
         op.execute(f"DROP TEXT SEARCH CONFIGURATION tend_{name}")
     # The extensions stay: somebody else in the database may use them.

@@ -2,8 +2,8 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -34,19 +34,27 @@ def day_or_instant(text: str) -> date | datetime:
 
 @lru_cache(maxsize=1024)
 def zone(name: str) -> ZoneInfo:
-    """Raises ValueError for what is not in the IANA time zone database."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise ValueError("not an IANA time zone, like Europe/Berlin") from None
+    """Raises ValueError for what is not in the IANA time zone database: a path and `right/UTC` are files there too."""
+    if name not in _zones():
+        raise ValueError("not an IANA time zone, like Europe/Berlin")
+    return ZoneInfo(name)
 
 
-def day_in(day: date, zone_name: str) -> tuple[datetime, datetime]:
-    """The first instant of a day there and that of the next, in UTC, as near as the years 1 to 9999 allow."""
+@cache
+def _zones() -> set[str]:
+    return available_timezones()
+
+
+def day_in(day: date, zone_name: str) -> tuple[datetime, datetime | None]:
+    """The first instant of a day there and that of the next, in UTC; None when that is past the year 9999."""
     there = zone(zone_name)
-    return _midnight(day, there), (
-        _midnight(day + timedelta(days=1), there) if day < date.max else datetime.max.replace(tzinfo=UTC)
-    )
+    first = _midnight(day, there)
+    if day < date.max:
+        return first, _midnight(day + timedelta(days=1), there)
+    try:
+        return first, first + timedelta(days=1)
+    except OverflowError:
+        return first, None
 
 
 def _midnight(day: date, there: ZoneInfo) -> datetime:

@@ -41,7 +41,9 @@ async def page(mine: Scope, filters: TaskFilter) -> Page:
         highlight=filters.highlight,
     )
     if after:
-        values |= {"after_id": after.id, "after_key": after.key}
+        values["after_key"] = after.key
+        if not SORTS[sort].unique:
+            values["after_id"] = after.id
     else:
         values["in_offset"] = ((filters.page or 1) - 1) * filters.limit
     values["in_limit"] = filters.limit + 1  # the one more tells whether there is a next page
@@ -100,7 +102,8 @@ def _ask_due(filters: TaskFilter, zone: str, values: dict[str, Any]) -> None:
     elif filters.due_date:
         first, following = days.day_in(filters.due_date, zone)
         since.append(first)
-        until.append(following)
+        if following:
+            until.append(following)
     if filters.due_after:
         since.append(_begin(filters.due_after, zone))
     if filters.due_before:

@@ -42,7 +42,8 @@ NEVER: ColumnElement[Any] = literal_column("'infinity'", _WHEN)
 DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=_WHEN)  # as the index tasks_due has it
 DUE_FALLING = func.coalesce(TASKS.c.due_date, literal_column("'-infinity'", _WHEN), type_=_WHEN)
 CONFIGURATION = func.search_config(bindparam("in_language", type_=Text()))
-QUERY = func.websearch_to_tsquery(CONFIGURATION, bindparam("in_search", type_=Text()))
+# What separates words in the row's vector separates them here.
+QUERY = func.websearch_to_tsquery(CONFIGURATION, func.search_text(bindparam("in_search", type_=Text())))
 NOW = bindparam("in_now", type_=_WHEN)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
 SNIPPET = literal_column(
@@ -76,11 +77,12 @@ class Order(NamedTuple):
     key: ColumnElement[Any]
     falling: bool
     turned: ColumnElement[Any] | None = None  # the key in the other direction, where it is another one
+    unique: bool = False  # no two rows of a user are equal, and no id is needed to tell them apart
 
 
 SORTS: Mapping[Sort, Order] = {
     Sort.created: Order(TASKS.c.created_at, falling=True),
-    Sort.updated: Order(TASKS.c.version, falling=True),
+    Sort.updated: Order(TASKS.c.version, falling=True, unique=True),
     Sort.title: Order(TASKS.c.title_key, falling=False),
     Sort.priority: Order(TASKS.c.priority, falling=True),
     Sort.due_date: Order(DUE, falling=False, turned=DUE_FALLING),
@@ -148,13 +150,16 @@ def page(shape: Shape) -> Query:
     where = _where(shape)
     wanted = select(*_columns(), key.label("key")).where(*where)
     if shape.after:
-        here = tuple_(key, TASKS.c.id)
-        there = tuple_(cast(bindparam("after_key", type_=Text()), key.type), bindparam("after_id", type_=Uuid()))
+        there: Any = cast(bindparam("after_key", type_=Text()), key.type)
+        here: Any = key
+        if not order.unique:
+            here, there = tuple_(key, TASKS.c.id), tuple_(there, bindparam("after_id", type_=Uuid()))
         wanted = wanted.where(here < there if shape.falling else here > there)
     else:
         wanted = wanted.offset(bindparam("in_offset", type_=Integer()))
     turn: Callable[[Any], Any] = desc if shape.falling else lambda column: column
-    wanted = wanted.order_by(turn(key), turn(TASKS.c.id)).limit(bindparam("in_limit", type_=Integer()))
+    ties = [] if order.unique else [turn(TASKS.c.id)]
+    wanted = wanted.order_by(turn(key), *ties).limit(bindparam("in_limit", type_=Integer()))
     found = wanted.subquery("found")
     item = as_json(found, [*shown(found.c), *([_snippet(found.c)] if shape.highlight else [])])
     place = func.concat(cast(found.c.id, Text()), literal_column("' '"), cast(found.c.key, Text())).label("place")
