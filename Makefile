@@ -45,10 +45,12 @@ clean: ## Remove the virtual environment and caches; the data in .data stays
 
 # The environments: what the lock files say, checked by hash, and the project itself in place.
 $(VENV)/run: requirements.lock pyproject.toml
+	@echo "Downloading the packages into $(VENV) (about a minute) …"
 	@$(call install,requirements.lock)
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock pyproject.toml
+	@echo "Downloading the packages for development into $(VENV) (a minute or two) …"
 	@$(call install,requirements-dev.lock)
 	@touch $@ $(VENV)/run
 

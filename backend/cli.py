@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -46,7 +47,7 @@ def main() -> None:
     except (config.SettingsError, embedded.EmbeddedError) as error:
         _fail(str(error))
     except OperationalError as error:
-        _fail(f"The database is not to be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
+        _fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:
@@ -75,6 +76,21 @@ def upgrade() -> None:
     """To the newest migration, on the direct connection if there is one."""
     alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False})
     command.upgrade(alembic, "head")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(f"tend {version('tend')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _asked: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -209,6 +225,7 @@ def _progress() -> Progress:
         TextColumn("{task.percentage:>3.0f} %  {task.fields[rows]:,} tasks"),
         TimeElapsedColumn(),
         console=errors,
+        disable=not errors.is_terminal,
     )
 
 

@@ -110,7 +110,10 @@ class Settings(BaseSettings):
 def _kept_secret(path: Path) -> bytes:
     """Written aside and linked into place, so that two processes starting at once agree on one."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"DATA_DIR: cannot use {path.parent}: {error.strerror}") from None
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -99,11 +99,11 @@ class Database:
             raise Unavailable("The database did not answer in time. Try again.") from None
         except (OperationalError, InterfaceError, DisconnectionError) as error:
             if _is_away(error):
-                raise Unavailable("The database is not to be reached. Try again.", retry_after=2) from error
+                raise Unavailable("The database cannot be reached. Try again.", retry_after=2) from error
             raise
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise Unavailable("The database is not to be reached. Try again.", retry_after=2) from error
+                raise Unavailable("The database cannot be reached. Try again.", retry_after=2) from error
             raise
 
 

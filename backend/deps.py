@@ -130,16 +130,10 @@ def documented(model: type[BaseModel]) -> dict[str, Any]:
         value = {key: part for key, part in shown.items() if key not in {"description", "title", "examples"}}
         if [kind.get("type") for kind in value.get("anyOf", [])][-1:] == ["null"] and len(value["anyOf"]) == 2:
             value = value["anyOf"][0]
-        parameter = {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": description,
-            "schema": value,
-        }
-        if "examples" in shown:
-            parameter["example"] = shown["examples"][0]
-        parameters.append(parameter)
+        if "examples" in shown:  # in words: Swagger would fill an example in, and ask for it
+            example = shown["examples"][0]
+            description += f" For instance `{example[0] if isinstance(example, list) else example}`."
+        parameters.append({"name": name, "in": "query", "required": False, "description": description, "schema": value})
     return {"parameters": parameters}
 
 

@@ -57,7 +57,11 @@ def server(
     The last to leave stops it. Raises EmbeddedError.
     """
     data_dir = data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "pg.lock").touch()
+    except OSError as error:
+        raise EmbeddedError(f"DATA_DIR: cannot use {data_dir}: {error.strerror}") from None
     cluster = Cluster(data_dir / "pg", {**SETTINGS, **(settings or {})})
     with (data_dir / "pg.lock").open("w") as turn, (data_dir / "pg.users").open("w") as users:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -86,7 +90,7 @@ class Cluster:
 
     def start(self, say: Callable[[str], None]) -> None:
         if not (self.data / "PG_VERSION").exists():
-            say("Making a Postgres …")
+            say(f"Making a Postgres in {self.data} …")
             self._initialise()
         if self.process() is None:
             self._clear_locks()

@@ -9,10 +9,11 @@ TendError
 ├── Unsupported            a body in a media type that is not spoken here
 └── Unavailable            the database is away or too busy; nothing is known to be lost
 
-`handlers.py` turns them into answers; nothing here knows HTTP.
+`handlers.py` turns them into answers; nothing here knows an HTTP library.
 """
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypedDict
 
 
@@ -24,13 +25,45 @@ class Fault(TypedDict):
     type: str
 
 
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; Python before 3.13 has older words
+
+
+def problem_of(path: str, status: int, detail: str) -> dict[str, Any]:
+    """The body of every error (RFC 9457), but for `errors`."""
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    kind = "urn:tend:problem:" + title.lower().replace(" ", "-")
+    return {"type": kind, "title": title, "status": status, "detail": detail, "instance": path}
+
+
+_WORDS = {
+    "missing": "required",
+    "extra_forbidden": "no such field",
+    "json_invalid": "not JSON: {error}",
+    "string_type": "expected a string",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "model_type": "expected an object",
+    "model_attributes_type": "expected an object",
+    "enum": "expected {expected}",
+    "literal_error": "expected {expected}",
+    "too_short": "expected at least {min_length} of them, got {actual_length}",
+    "too_long": "expected at most {max_length} of them, got {actual_length}",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected {ge} or more",
+    "less_than_equal": "expected {le} or less",
+    "int_parsing": "expected a whole number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+}
+
+
 def words_for(error: Mapping[str, Any]) -> str:
     """What Pydantic found wrong, for a person who has never heard of Pydantic."""
-    if error["type"] == "json_invalid":
-        return f"not JSON: {error.get('ctx', {}).get('error', 'it cannot be read')}".replace(" at line 1 column", " at")
-    if error["type"] == "extra_forbidden":
-        return "no such parameter" if error["loc"][:1] == ("query",) else "no such field"
-    return str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden" and error["loc"][:1] == ("query",):
+        return "no such parameter"
+    given = {"error": "it cannot be read", **error.get("ctx", {})}
+    words = _WORDS[error["type"]].format(**given) if error["type"] in _WORDS else str(error["msg"])
+    return words.removeprefix("Value error, ").replace(" at line 1 column ", " at character ")
 
 
 class TendError(Exception):

@@ -5,7 +5,6 @@ No trace, SQL, constraint text or input reaches a client: input can hold a passw
 
 import logging
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -27,6 +26,7 @@ from backend.errors import (
     TendError,
     Unavailable,
     Unsupported,
+    problem_of,
     words_for,
 )
 
@@ -45,10 +45,6 @@ CONSTRAINTS: Final = {
     "users_email_key_key": Conflict("This address has an account already."),
     "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
 }
-_TITLES: Final = {
-    413: "Content Too Large",
-    422: "Unprocessable Content",
-}  # RFC 9110; Python before 3.13 has older words
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _WORDS: Final = {
     404: "There is nothing here; /docs shows what there is.",
@@ -64,14 +60,7 @@ def problem(
     errors: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    title = _TITLES.get(status) or HTTPStatus(status).phrase
-    body: dict[str, Any] = {
-        "type": "urn:tend:problem:" + title.lower().replace(" ", "-"),
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": path,
-    }
+    body = problem_of(path, status, detail)
     if errors:
         body["errors"] = list(errors)
     return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -14,4 +15,5 @@ def follow(parent: int) -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
+    sys.stderr.write("The process that started this one is gone: stopping.\n")
     os.kill(os.getpid(), signal.SIGTERM)

@@ -125,7 +125,7 @@ async def test_a_wrong_line_is_reported_with_its_number_and_the_rest_goes_on(loa
     assert [number for number, _ in load.refused] == [2, 3, 5, 6, 7, 8, 9, 10]
     reasons = dict(load.refused)
     assert reasons[3] == "title: expected 1 to 200 characters, got 0"
-    assert reasons[6] == "user: Field required"
+    assert reasons[6] == "user: required"
     assert reasons[7] == "colour: no such field"
     assert reasons[10] == "longer than 1 MiB"
 
@@ -137,6 +137,14 @@ async def test_a_file_that_breaks_off_keeps_what_came_before(load: Load) -> None
 
     assert 0 < done.tasks < 5_000
     assert "damaged from here on" in load.refused[-1][1]
+
+
+async def test_what_is_no_text_is_refused_and_never_repeated(load: Load) -> None:
+    done = await load("\ufeff".encode() + lines(FULL) + b"\0\x1b[2Jgarbage\n" + lines(FULL).decode().encode("utf-16"))
+
+    assert done.tasks == 1  # a byte order mark is no part of the first line
+    assert [number for number, _ in load.refused] == [2, 3, 4]
+    assert not any("garbage" in reason or "\x1b" in reason for _, reason in load.refused)
 
 
 async def test_progress_is_told_and_grows(load: Load) -> None:

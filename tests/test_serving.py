@@ -236,5 +236,5 @@ def test_a_database_that_is_not_there_is_told_in_a_line(data_dir: Path) -> None:
     done = run(data_dir, "migrate", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
 
     assert done.returncode == 1
-    assert "The database is not to be reached" in done.stderr
+    assert "The database cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from backend.errors import problem_of
+
 
 class Fault(BaseModel):
     loc: list[str | int] = Field(description="Where, from the outside in.", examples=[["body", "title"]])
@@ -26,25 +28,27 @@ class Problem(BaseModel):
 
 _SAID = {
     304: "Not changed: the ETag is among If-None-Match.",
-    400: "Not to be read as HTTP.",
     401: "No access token, or one that is not valid.",
     404: "Not there, in the trash, or somebody else's.",
     409: "It is there already.",
-    412: "The version is not the one that If-Match names.",
+    412: "The version is not one that If-Match names.",
     413: "The body is too large.",
     415: "The body is in a media type that is not spoken here.",
-    422: "It can be read but not meant; `errors` say where.",
+    422: "Understood, but not valid; `errors` say where.",
     503: "The database is away or too busy; `Retry-After` says when to try again.",
 }
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: each status with its words and the body of all errors."""
-    return {
-        status: {"description": _SAID[status], **({} if status == 304 else {"content": _PROBLEM})}
-        for status in sorted({*statuses, 503})
-    }
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, 503}):
+        described[status] = {"description": _SAID[status]}
+        if status >= 400:
+            schema = {"$ref": "#/components/schemas/Problem"}
+            example = problem_of("/v1/…", status, _SAID[status])
+            described[status]["content"] = {"application/problem+json": {"schema": schema, "example": example}}
+    return described
 
 
 def json_answer(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -33,7 +33,7 @@ class TokenForm(Wire):
 
 
 class Refresh(Wire):
-    refresh_token: Text = Field(examples=["kq3Vn8mJ0cQmZ7hYp1rT5xWb9sDf2gLk4uEoAiRyNtM"], max_length=200)
+    refresh_token: Text = Field(examples=["kq3Vn8mJ0cQmZ7hYp1rT5xWb9sDf2gLk4uEoAiRyNtM"])
 
 
 class TokenPair(Wire):

@@ -125,7 +125,7 @@ def _missing() -> NotFound:
 
 
 def _stale() -> PreconditionFailed:
-    return PreconditionFailed("The task was changed meanwhile. Read it again, and decide anew.")
+    return PreconditionFailed("If-Match does not name the task's version. Read the task again, and decide anew.")
 
 
 def _missing_among(ids: Sequence[UUID], found: set[UUID]) -> NotFound:
