@@ -24,6 +24,7 @@ from backend import config, embedded, orphans
 from backend.config import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+BACKLOG: Final = 2048
 GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal comes
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ errors = Console(stderr=True, highlight=False)
 def main() -> None:
     """Runs a command; what can go wrong on purpose is a line on stderr and exit code 1."""
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)  # the terminal was closed
     try:
         app()
     except KeyboardInterrupt:
@@ -50,9 +52,9 @@ def main() -> None:
         _fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
 
 
-def _stop(_signal: int, _frame: Any) -> NoReturn:
-    """SIGTERM unwinds like an exception, so that whatever was started is stopped."""
-    sys.exit(143)
+def _stop(number: int, _frame: Any) -> NoReturn:
+    """The signal unwinds like an exception, so that whatever was started is stopped."""
+    sys.exit(128 + number)
 
 
 def _fail(message: str) -> NoReturn:
@@ -124,6 +126,7 @@ def _listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)  # at once: until then, another could bind the same
     except OSError as error:
         _fail(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another HOST or PORT.")
     listener.set_inheritable(True)
@@ -156,6 +159,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
         access_log=settings.access_log,
         log_level=settings.log_level,
         server_header=False,
+        ws="none",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again after a clean end

@@ -160,27 +160,31 @@ async def no_parameters(request: Request) -> None:
 NO_PARAMETERS = [Depends(no_parameters)]
 
 IfMatch = Annotated[
-    str | None, Header(description='Only if the task is still at this ETag, like `"7"`.', examples=['"7"'])
+    list[str] | None, Header(description='Only if the task is still at this ETag, like `"7"`.', examples=['"7"'])
 ]
 
 
-def expected_versions(if_match: str | None) -> list[int] | None:
+def expected_versions(if_match: list[str] | None) -> list[int] | None:
     """The versions of If-Match (RFC 9110, section 13.1.1: strong comparison); None when any will do."""
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None:
         return None
-    tags = (tag.strip() for tag in if_match.split(","))
+    tags = [tag.strip() for tag in ",".join(if_match).split(",")]
+    if tags == ["*"]:
+        return None
     return [int(tag[1:-1]) for tag in tags if is_version(tag)]
 
 
 def is_version(tag: str) -> bool:
     number = tag[1:-1]
-    return tag[:1] == tag[-1:] == '"' and number.isascii() and number.isdigit() and len(number) < 19
+    if not (tag[:1] == tag[-1:] == '"' and number.isascii() and number.isdigit() and len(number) < 19):
+        return False
+    return str(int(number)) == number
 
 
 def none_match(request: Request, etag: str) -> bool:
     """Whether If-None-Match leaves it to be sent (section 13.1.2: weak comparison)."""
-    header = request.headers.get("if-none-match")
-    if header is None:
+    headers = request.headers.getlist("if-none-match")
+    if not headers:
         return True
-    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    tags = {tag.strip().removeprefix("W/") for tag in ",".join(headers).split(",")}
     return etag not in tags and "*" not in tags

@@ -12,7 +12,9 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,11 +24,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+from urllib.parse import quote
 
 import psutil
 
 SOCKET_PATH_BYTES: Final = 100  # sun_path has 108 bytes on Linux and 104 on macOS
+PLAIN: Final = re.compile(r"[\w./ +-]+")  # others would need quotes that not every reader of them knows
 SETTINGS: Final = {
     "listen_addresses": "",
     "timezone": "UTC",
@@ -56,7 +60,7 @@ def server(
 
     The last to leave stops it. Raises EmbeddedError.
     """
-    data_dir = data_dir.absolute()
+    data_dir = data_dir.resolve()  # by one name, whatever links lead to it
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / "pg.lock").touch()
@@ -65,17 +69,25 @@ def server(
     cluster = Cluster(data_dir / "pg", {**SETTINGS, **(settings or {})})
     with (data_dir / "pg.lock").open("w") as turn, (data_dir / "pg.users").open("w") as users:
         fcntl.flock(turn, fcntl.LOCK_EX)
+        alone = _lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(users, fcntl.LOCK_SH)
-        cluster.start(say)
-        fcntl.flock(turn, fcntl.LOCK_UN)
         try:
+            cluster.start(say, alone)
+            fcntl.flock(turn, fcntl.LOCK_UN)
             yield cluster.url
         finally:
             fcntl.flock(turn, fcntl.LOCK_EX)
             fcntl.flock(users, fcntl.LOCK_UN)
-            with suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 cluster.stop()
+
+
+def _lock(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Cluster:
@@ -86,14 +98,14 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://postgres@/postgres?host={self.sockets}"
+        return f"postgresql+psycopg://postgres@/postgres?host={quote(str(self.sockets), safe='/')}"
 
-    def start(self, say: Callable[[str], None]) -> None:
+    def start(self, say: Callable[[str], None], alone: bool) -> None:
         if not (self.data / "PG_VERSION").exists():
             say(f"Making a Postgres in {self.data} …")
             self._initialise()
         if self.process() is None:
-            self._clear_locks()
+            self._clear_locks(alone)
             self._start()
 
     def stop(self) -> None:
@@ -117,12 +129,16 @@ class Cluster:
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
 
-    def _clear_locks(self) -> None:
+    def _clear_locks(self, alone: bool) -> None:
         """Postgres takes over a killed server's locks, unless their number lives on: as another program's, or as
-        the dead that nobody buries in many containers. Then it would refuse to start for ever."""
+        the dead that nobody buries in many containers. Then it would refuse to start for ever.
+
+        Not while others use this folder: their server may live where it cannot be seen from here.
+        """
         for lock in (self.data / "postmaster.pid", self.sockets / ".s.PGSQL.5432.lock"):
-            with suppress(OSError, ValueError, IndexError):
-                if psutil.pid_exists(int(lock.read_text().split()[0])):
+            with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+                process = psutil.Process(int(lock.read_text().split()[0]))
+                if alone or process.status() == psutil.STATUS_ZOMBIE:
                     lock.unlink()
 
     def _initialise(self) -> None:
@@ -177,14 +193,16 @@ def _tail(log: Path) -> str:
 
 def _socket_folder(data: Path) -> Path:
     """The cluster's own folder, which only its owner may enter; a short one beside when its path is too long."""
-    if len(os.fsencode(data / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
+    if len(os.fsencode(data / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES and PLAIN.fullmatch(str(data)):
         return data
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"tend-{os.geteuid()}-{name}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if owner := _unprivileged():
+    owner = _unprivileged() or (os.geteuid(), os.getegid())
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
         os.chown(folder, *owner)
-    elif folder.stat().st_uid != os.geteuid():
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner[0]:
         raise EmbeddedError(f"{folder} is somebody else's: set DATA_DIR to a shorter path")
     return folder
 

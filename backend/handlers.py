@@ -45,6 +45,7 @@ CONSTRAINTS: Final = {
     "users_email_key_key": Conflict("This address has an account already."),
     "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
 }
+MOST_FAULTS: Final = 50
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _WORDS: Final = {
     404: "There is nothing here; /docs shows what there is.",
@@ -66,6 +67,11 @@ def problem(
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
+def too_large(path: str) -> Response:
+    """Closes the connection: what is left of the body would have to be read otherwise."""
+    return problem(path, 413, _WORDS[413], headers={"Connection": "close"})
+
+
 def install(app: FastAPI) -> None:
     app.add_exception_handler(TendError, _tend)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -81,23 +87,25 @@ async def _tend(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.token_sent else "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
-    return problem(request.url.path, STATUS[type(error)], error.detail, error.errors, headers)
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return problem(request.url.path, status, error.detail, error.errors, headers)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if isinstance(error.body, bytes):  # FastAPI reads JSON and nothing else
         return await _tend(request, Unsupported("Send the body as JSON, with `Content-Type: application/json`."))
-    if isinstance(error.body, FormData) and not request.headers.get("content-type", "").startswith(_FORMS):
+    if isinstance(error.body, FormData) and not request.headers.get("content-type", "").lower().startswith(_FORMS):
         return await _tend(request, Unsupported("Send a form, with `Content-Type: application/x-www-form-urlencoded`."))
     return _invalid(request, error.errors())
 
 
 def _invalid(request: Request, errors: Iterable[Any]) -> Response:
-    faults = [
-        Fault(loc=[_loc(part) for part in each["loc"]], msg=words_for(each), type=each["type"]) for each in errors
-    ]
-    return problem(request.url.path, 422, "The request is not valid.", faults)
+    found = list(errors)
+    shown = found[:MOST_FAULTS]
+    faults = [Fault(loc=[_loc(part) for part in each["loc"]], msg=words_for(each), type=each["type"]) for each in shown]
+    more = f" {len(found):,} things are wrong; these are the first." if len(found) > MOST_FAULTS else ""
+    return problem(request.url.path, 422, f"The request is not valid.{more}", faults)
 
 
 def _loc(part: Any) -> str | int:
@@ -108,8 +116,10 @@ def _loc(part: Any) -> str | int:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
-    if isinstance(error.__cause__, UnicodeDecodeError | RecursionError | ValueError):
+    if status == 400:  # FastAPI's word for a body that cannot be parsed
         return _invalid(request, [{"loc": ["body"], "type": "json_invalid"}])
+    if status == 413:
+        return too_large(request.url.path)
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed(request))

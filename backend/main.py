@@ -43,8 +43,7 @@ class Tend(FastAPI):
                 headers = dict(message["headers"])
                 too_large = message["status"] == 413 and headers.get(b"content-type", b"").startswith(b"text/plain")
                 if too_large:
-                    refusal = handlers.problem(scope["path"], 413, "The body is too large.")
-                    await refusal(scope, receive, send)
+                    await handlers.too_large(scope["path"])(scope, receive, send)
             elif head:
                 message = {**message, "body": b""}
             if not too_large:

@@ -272,8 +272,9 @@ BEGIN
     RAISE EXCEPTION 'version % of % does not follow %', new.version, tg_table_name, old.version;
 END $$
 """
+# AFTER: a BEFORE trigger would make Postgres compute the search vector anew at every tick of a box.
 VERSION_TRIGGER = """
-CREATE TRIGGER tasks_version_grows BEFORE UPDATE ON tasks FOR EACH ROW
+CREATE TRIGGER tasks_version_grows AFTER UPDATE ON tasks FOR EACH ROW
 WHEN (new.version <= old.version) EXECUTE FUNCTION version_must_grow()
 """
 

@@ -4,23 +4,20 @@ A Scope is the only way from a service to the database: it gives `:owner` its va
 cannot run for somebody else.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Row
-from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import config, door
-from backend.db import Database, Transaction
-from backend.errors import NotSignedIn, Unavailable
+from backend.db import BrokenOff, Database, Transaction
+from backend.errors import NotSignedIn
 
 T = TypeVar("T")
-TRIES = 3
-_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing happened, and it may be tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +33,9 @@ class Scope:
     async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
         return await self.database.read(statement, {**values, "owner": self.user_id})
 
-    async def write(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        """The door's first form: one statement that counts and changes."""
-        return await self.database.write(statement, {**values, "owner": self.user_id})
+    async def write(self, statement: Any, values: Mapping[str, Any], *, many: bool = False) -> Sequence[Row[Any]]:
+        """The door's first form: one statement that counts and changes, and more patience for `many` rows."""
+        return await self.database.write(statement, {**values, "owner": self.user_id}, many=many)
 
     async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
         """The door's second form, for what decides by reading: a transaction that reserves its numbers first.
@@ -46,19 +43,18 @@ class Scope:
         `work` may run again, up to three times, when the database broke it off; it must do nothing
         outside the transaction. Raises Unavailable when that did not help.
         """
-        for _ in range(TRIES):
+        for last_try in (False, False, True):
             try:
-                async with self.database.transaction() as transaction:
+                async with self.database.transaction(self.user_id) as transaction:
                     values = {"changes": at_most, "owner": self.user_id}
                     reserved = await transaction.run(door.reserve(), values)
                     if not reserved:
                         raise account_gone()
-                    first = reserved[0].seq - at_most + 1
-                    return await work(Changing(self, transaction, iter(range(first, reserved[0].seq + 1)), first))
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                    return await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
+            except BrokenOff:
+                if last_try:
                     raise
-        raise Unavailable("Too many changes at once. Try again.")
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -69,12 +65,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Changing:
-    """Inside the door: the owner's row is locked, and these numbers are theirs to give away."""
+    """Inside the door: the owner's row is locked, and the numbers from `first` are theirs to give away."""
 
     mine: Scope
     transaction: Transaction
-    numbers: Iterator[int]
-    first: int
+    first: int  # of the numbers reserved
 
     async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
         return await self.transaction.run(statement, {**values, "owner": self.mine.user_id})

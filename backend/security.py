@@ -23,6 +23,8 @@ from jose.exceptions import JOSEError
 from passlib.context import CryptContext
 from uuid_utils.compat import uuid7
 
+from backend.errors import Unavailable
+
 if HMACKey is not CryptographyHMACKey:  # pragma: no cover - a broken installation
     raise RuntimeError("python-jose does not use its cryptography backend; install python-jose[cryptography]")
 
@@ -42,6 +44,7 @@ _PASSWORDS: Final[Any] = CryptContext(  # type: ignore[no-untyped-call]
     argon2__time_cost=2,
     argon2__parallelism=1,
 )
+MOST_WAITING: Final = 100  # for a hash: about two seconds on two cores
 PASSWORD_CHARACTERS: Final = (8, 128)
 # Of nobody's password, at today's cost.
 DUMMY_HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$pbT2XmvN+Z/TmtO6dy5FSA$xide4QWrIM80HYhWdVQsrHV3SfjBFBVqztpPDs8ofnQ"
@@ -139,6 +142,8 @@ async def _aside(work: Any, *given: Any) -> Any:
     """In a thread, at most one a core: a burst of sign-ins neither stops the loop nor eats the memory."""
     global _limiter
     _limiter = _limiter or CapacityLimiter(os.cpu_count() or 1)
+    if _limiter.statistics().tasks_waiting >= MOST_WAITING:
+        raise Unavailable("Too many people sign in at once. Try again.", retry_after=2)
     return await to_thread.run_sync(work, *given, limiter=_limiter)
 
 

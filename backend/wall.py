@@ -19,7 +19,6 @@ from sqlalchemy import (
     BindParameter,
     CompoundSelect,
     Connection,
-    CursorResult,
     Delete,
     FromClause,
     Insert,
@@ -39,15 +38,22 @@ from sqlalchemy.sql.elements import (
     ColumnElement,
     Grouping,
 )
-from sqlalchemy.sql.selectable import AliasedReturnsRows
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.sql.selectable import AliasedReturnsRows, TableClause
 from sqlalchemy.types import Uuid
+from sqlmodel import SQLModel
 
 OWNER: Final = bindparam("owner", type_=Uuid())
 """Whose rows: every statement about a user's table binds it, and `scope.py` alone gives it its value."""
 
 S = TypeVar("S", bound=ClauseElement)
+READABLE: Final = (Select, CompoundSelect, Insert, Update, Delete)
 Place = tuple[str, str]  # a table's or alias's name, and a column's
 _sound: WeakSet[ClauseElement] = WeakSet()
+_EXTRA: dict[str, Table] = {}
+_OPERATORS = {"@@", "@>", "?|"}
+_READS_BY_ITSELF = re.compile(r"_to_xml|^ts_stat$|^dblink|^pg_(?!sleep$)|^lo_|^current_setting$|^set_config$")
 _HARMLESS = re.compile(r"\*|\d+|[A-Za-z_]+|'[^']*'")
 
 
@@ -66,18 +72,31 @@ def checked(statement: S) -> S:
 def check(statement: ClauseElement, owner: UUID | None = None) -> None:
     """Raises WallBreached. `owner` is who a literal value may name besides `:owner`, for ad-hoc sessions."""
     options: Any = getattr(statement, "get_execution_options", dict)()
-    if not options.get("crosses_users"):
-        _Reader(owner).read(statement)
+    if options.get("crosses_users"):
+        return
+    if not isinstance(statement, READABLE):
+        raise WallBreached(f"Neither a query nor a change: {_sql(statement)}")
+    _Reader(owner).read(statement)
 
 
-def watch(connection: Connection, statement: Any, _many: Any, _one: Any, _options: Any) -> CursorResult[Any] | None:
+def watch(connection: Connection, statement: Any, many: Any, one: Any, _options: Any) -> None:
     """A `before_execute` listener: for ad-hoc sessions, and in tests for every engine."""
-    if isinstance(statement, ClauseElement) and statement not in _sound:
-        check(statement, connection.get_execution_options().get("owner"))
-    return None
+    owner = connection.get_execution_options().get("owner")
+    for values in [*(many or []), one or {}]:
+        if owner is not None and values.get(OWNER.key, owner) != owner:
+            raise WallBreached("A session of one user binds another as :owner")
+    if isinstance(statement, ClauseElement) and (owner is not None or statement not in _sound):
+        check(statement, owner)
+
+
+def refuse_driver_sql(_connection: Any, _cursor: Any, sql: str, _values: Any, context: Any, _many: bool) -> None:
+    """A `before_cursor_execute` listener: what was never an expression could not be read."""
+    if getattr(context, "compiled", None) is None:
+        raise WallBreached(f"Text SQL cannot be checked: {sql}")
 
 
 def is_owned(table: Any) -> bool:
+    table = _bottom(table)
     return isinstance(table, Table) and "user_id" in table.c and not table.info.get("identity")
 
 
@@ -94,25 +113,25 @@ class _Reader:
         self.known[id(statement)] = fenced
         parts = list(_within(statement))
         for part in parts:
-            if isinstance(part, TextClause):
-                raise WallBreached(f"Text SQL cannot be checked: {part}")
-            if isinstance(part, ColumnClause) and part.is_literal and not _HARMLESS.fullmatch(part.name):
-                raise WallBreached(f"A literal column cannot be checked: {part}")
-            if part is not statement and isinstance(part, Select | CompoundSelect | Update | Delete | Insert):
+            _readable(part)
+            if part is not statement and isinstance(part, READABLE):
                 self.read(part)
         sources = list(_sources(statement, parts))
         for source in sources:
-            if isinstance(source, AliasedReturnsRows) and not isinstance(source.element, Table):
-                fenced |= {(source.name, name) for name in self._outputs(source.element)}
+            if isinstance(source, AliasedReturnsRows):
+                fenced |= {(source.name, name) for name in self._outputs(_bottom(source))}
         self._follow(list(_equalities(statement)), fenced)
         if isinstance(statement, Insert):
             self._insert(statement)
             sources.remove(statement.table)
             if is_owned(statement.table):
                 fenced.add((statement.table.name, "user_id"))
+        if isinstance(statement, Update) and is_owned(statement.table):
+            for column in statement._values or {}:
+                if str(getattr(column, "key", column)) == "user_id":
+                    raise WallBreached(f"A row is given to another user in: {_sql(statement)}")
         for source in sources:
-            table = source.element if isinstance(source, AliasedReturnsRows) else source
-            if is_owned(table) and (_name(source), "user_id") not in fenced:
+            if is_owned(source) and (_name(source), "user_id") not in fenced:
                 raise WallBreached(f"{_name(source)} is not fenced by its owner in: {_sql(statement)}")
         return fenced
 
@@ -137,13 +156,18 @@ class _Reader:
 
     def _outputs(self, element: Any) -> set[str]:
         """The names under which a subquery or CTE gives the owner out."""
-        if isinstance(element, CompoundSelect):
-            return set.intersection(*(self._outputs(each) for each in element.selects))
+        if isinstance(element, CompoundSelect):  # its columns go by place, under the names of the first
+            halves = [[self._gives(each, column) for column in each.selected_columns] for each in element.selects]
+            names = [str(column.key) for column in element.selected_columns]
+            return {name for name, *given in zip(names, *halves, strict=True) if all(given)}
         if not isinstance(element, Select | Update | Delete | Insert):
             return set()
         fenced = self.read(element)
         columns: list[Any] = list(element.selected_columns if isinstance(element, Select) else element.exported_columns)
         return {str(column.key) for column in columns if self._is_owner(_bare(column), fenced)}
+
+    def _gives(self, half: Any, column: Any) -> bool:
+        return isinstance(half, Select) and self._is_owner(_bare(column), self.read(half))
 
     def _insert(self, statement: Insert) -> None:
         if not is_owned(statement.table):
@@ -164,6 +188,40 @@ class _Reader:
             )
         if not sound:
             raise WallBreached(f"Rows are inserted for somebody other than the owner: {_sql(statement)}")
+
+
+def _readable(part: ClauseElement) -> None:
+    """Refuses what hides SQL from a reader of expressions."""
+    if isinstance(part, TextClause):
+        raise WallBreached(f"Text SQL cannot be checked: {part}")
+    if isinstance(part, ColumnClause) and part.is_literal and not _HARMLESS.fullmatch(part.name):
+        raise WallBreached(f"A literal column cannot be checked: {part}")
+    if isinstance(part, TableClause) and part != known_table(part.name):
+        raise WallBreached(f"{part.name} is not one of the application's tables")
+    if isinstance(part, FunctionElement) and _READS_BY_ITSELF.search(str(getattr(part, "name", ""))):
+        raise WallBreached(f"{part.name} reads tables by itself")
+    operator = getattr(part, "operator", None)
+    if isinstance(operator, custom_op) and operator.opstring not in _OPERATORS:
+        raise WallBreached(f"{operator.opstring} is not one of the operators that are used here")
+    if any(getattr(part, name, ()) for name in ("_prefixes", "_suffixes", "_statement_hints", "_hints")):
+        raise WallBreached(f"Text beside an expression cannot be checked: {_sql(part)}")
+
+
+def known_table(name: str) -> Table | None:
+    return SQLModel.metadata.tables.get(name, _EXTRA.get(name))
+
+
+def allow(table: Table) -> Table:
+    """For a table that is not the application's own, and no user's."""
+    _EXTRA[table.name] = table
+    return table
+
+
+def _bottom(source: Any) -> Any:
+    """What is below all aliases."""
+    while isinstance(source, AliasedReturnsRows):
+        source = source.element
+    return source
 
 
 def _sql(statement: ClauseElement) -> str:
@@ -200,6 +258,11 @@ def _within(statement: ClauseElement) -> Iterator[ClauseElement]:
                 waiting.append(source)
 
 
+def _is_correlated(statement: Select[Any], source: FromClause) -> bool:
+    """Leaves a source to the select around it. A user's table is never left: it is fenced where it is named."""
+    return source in statement._correlate and not is_owned(source)
+
+
 @lru_cache(maxsize=8)
 def _froms(statement: Select[Any]) -> Sequence[FromClause]:
     """SQLAlchemy half compiles the statement to tell, so it is asked once."""
@@ -209,7 +272,7 @@ def _froms(statement: Select[Any]) -> Sequence[FromClause]:
 def _sources(statement: ClauseElement, parts: Iterable[ClauseElement]) -> Iterator[FromClause]:
     """What a statement itself reads from or writes to: joins taken apart, subqueries as they are."""
     if isinstance(statement, Select):
-        froms = [source for source in _froms(statement) if source not in statement._correlate]
+        froms = [source for source in _froms(statement) if not _is_correlated(statement, source)]
     elif isinstance(statement, Update | Delete):
         froms = [statement.table]
         for criterion in statement._where_criteria:

@@ -59,10 +59,8 @@ class Served:
         return int((self.data_dir / "pg" / "postmaster.pid").read_text().split()[0])
 
 
-@contextmanager
-def serving(data_dir: Path, *, command: list[str] | None = None, **environment: str) -> Iterator[Served]:
-    """Serves until the block ends; whatever happens, nothing of it runs on."""
-    process = subprocess.Popen(
+def begin(data_dir: Path, command: list[str] | None = None, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         command or [sys.executable, "-m", "backend.cli", "serve"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -71,6 +69,12 @@ def serving(data_dir: Path, *, command: list[str] | None = None, **environment: 
         start_new_session=True,
         text=True,
     )
+
+
+@contextmanager
+def serving(data_dir: Path, *, command: list[str] | None = None, **environment: str) -> Iterator[Served]:
+    """Serves until the block ends; whatever happens, nothing of it runs on."""
+    process = begin(data_dir, command, **environment)
     try:
         yield Served(process, data_dir)
     finally:

@@ -55,6 +55,20 @@ async def test_an_address_that_is_taken_is_409_in_any_case(http: httpx.AsyncClie
     assert_problem(await http.post("/v1/auth/register", json={**ADA, "email": "aDA@example.COM"}), 409)
 
 
+@pytest.mark.parametrize(
+    ("registered", "other"),
+    [("jose\u0301@example.com", "jos\u00e9@example.com"), ("ada@xn--mnchen-3ya.de", "ADA@münchen.de")],
+)
+async def test_an_address_is_the_same_however_it_is_written(
+    http: httpx.AsyncClient, registered: str, other: str
+) -> None:
+    assert (await http.post("/v1/auth/register", json={**ADA, "email": registered})).status_code == 201
+
+    assert (await sign_in(http, username=registered)).status_code == 200
+    assert (await sign_in(http, username=other)).status_code == 200
+    assert (await http.post("/v1/auth/register", json={**ADA, "email": other})).status_code == 409
+
+
 async def test_of_many_who_register_an_address_at_once_one_wins(http: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(http.post("/v1/auth/register", json=ADA) for _ in range(8)))
 

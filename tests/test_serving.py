@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,36 @@ def test_postgres_killed_alone_is_a_503_and_the_next_start_recovers(data_dir: Pa
         assert titles(sign_in(server)) == {"Kept"}
         assert server.stop() == 0
         assert processes_of(data_dir) == []
+
+
+def test_a_folder_by_another_name_is_the_same_folder(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(data_dir)
+    with serving(data_dir) as server:
+        postgres = server.postmaster()
+        done = run(tmp_path / "link", "demo")
+
+        assert done.returncode == 0, done.stderr
+        assert server.postmaster() == postgres
+        assert server.stop() == 0
+        assert not psutil.pid_exists(postgres) or psutil.Process(postgres).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_signal_while_it_starts_leaves_no_process(data_dir: Path) -> None:
+    for delay in (0.3, 0.6, 0.9, 1.2, 1.5):
+        process = served.begin(data_dir)
+        time.sleep(delay)
+        process.terminate()
+        process.communicate(timeout=served.STOP_SECONDS)
+        assert processes_of(data_dir) == [], delay
+
+
+@pytest.mark.parametrize("name", ["it's", "com,ma", "am&per=1", "per%41cent", "plus+x", "sp ace", "ümlaut"])
+def test_a_folder_may_have_any_name(data_dir: Path, tmp_path: Path, name: str) -> None:
+    data_dir.rename(tmp_path / name)
+
+    done = run(tmp_path / name, "migrate")
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("victim", ["server", "postgres"])

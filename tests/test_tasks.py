@@ -130,13 +130,24 @@ async def test_an_if_match_that_fits_lets_the_change_through(alice: Client, head
     assert (await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Second"}, headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("header", ['W/"{}"', "{}", '"x"', '"99999999999999999999"', '"-1"', '""', ","])
+@pytest.mark.parametrize("header", ['W/"{}"', "{}", '"0{}"', '"x"', '"99999999999999999999"', '"-1"', '""', ","])
 async def test_an_if_match_that_is_weak_or_no_version_matches_nothing(alice: Client, header: str) -> None:
     task = await alice.add("First")
     headers = {"If-Match": header.format(task["version"])}
 
     assert (await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Second"}, headers=headers)).status_code == 412
     assert (await alice.delete(f"/v1/tasks/{task['id']}", headers=headers)).status_code == 412
+
+
+async def test_conditions_in_two_header_lines_are_read_as_one(alice: Client) -> None:
+    task = await alice.add("First")
+    path = f"/v1/tasks/{task['id']}"
+    authorization = ("Authorization", f"Bearer {alice.token}")
+
+    for name, method, status in (("If-None-Match", "GET", 304), ("If-Match", "PATCH", 200)):
+        lines = [authorization, (name, '"77"'), (name, f'"{task["version"]}"')]
+        answer = await alice.http.request(method, path, headers=lines, json={} if method == "PATCH" else None)
+        assert answer.status_code == status, name
 
 
 async def test_if_match_on_a_task_that_is_not_there_is_404(alice: Client) -> None:

@@ -5,7 +5,13 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import (
+    DDL,
+    Column,
+    MetaData,
+    Table,
+    Text,
     bindparam,
+    column,
     delete,
     exists,
     func,
@@ -19,6 +25,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -77,6 +84,29 @@ LEAKS = {
     "an insert from everybody": insert(T).from_select(["user_id", "id"], select(T.c.user_id, T.c.id)),
     "an upsert": upsert(T).values(user_id=OWNER).on_conflict_do_update(index_elements=["id"], set_={"title": "x"}),
     "the counter of everybody": update(C).values(seq=0),
+    "an alias of an alias": select(T.alias("a").alias("b").c.title),
+    "a sample of an alias": select(T.alias("a").tablesample(100).c.title),
+    "a correlation with nothing": select(T.c.title).correlate(T),
+    "a correlation in FROM": select(select(T.c.title).correlate(T).subquery("all").c.title),
+    "a correlation in an EXISTS": select(U.c.id).where(exists(select(T.c.id).correlate(T))),
+    "an update that gives rows away": update(T).where(MINE).values(user_id=bindparam("other")),
+    "a table by its name alone": select(sql_table("tasks", column("title")).c.title),
+    "a table of other metadata": select(Table("tasks", MetaData(), Column("title", Text)).c.title),
+    "DDL": DDL("DELETE FROM tasks"),  # type: ignore[no-untyped-call]
+    "a suffix": select(T.c.title).where(MINE).suffix_with("OR true"),
+    "a hint": select(T.c.title).where(MINE).with_statement_hint("OR true"),
+    "a prefix": select(T.c.title).where(MINE).prefix_with("(SELECT title FROM tasks LIMIT 1),"),
+    "an operator of one's own": select(T.c.title).where(MINE.op("IS NULL OR", precedence=100)(true())),
+    "a function that reads by itself": select(func.query_to_xml("SELECT * FROM tasks", True, True, "")),
+    "a union whose columns are crossed": select(T.c.title).where(
+        T.c.user_id
+        == union_all(
+            select(C.c.user_id, C.c.epoch.label("other")).where(C.c.user_id == OWNER),
+            select(C.c.epoch.label("other"), C.c.user_id).where(C.c.user_id == OWNER),
+        )
+        .subquery("crossed")
+        .c.user_id
+    ),
     "an entity of the ORM": select(Task),
     "an alias of the ORM": select(aliased(Task, name="theirs")).where(col(Task.user_id) == OWNER),
 }
@@ -131,6 +161,11 @@ async def test_a_session_for_scripts_reads_its_owner_s_rows_and_refuses_others(
         for leak in (select(Task), select(Task).where(col(Task.user_id) == bob.user_id)):
             with pytest.raises(WallBreached):
                 await session.exec(leak)  # type: ignore[call-overload]
+        with pytest.raises(WallBreached):
+            await session.exec(select(T.c.title).where(MINE), params={"owner": bob.user_id})  # type: ignore[call-overload]
+        connection = await session.connection()
+        with pytest.raises(WallBreached):
+            await connection.exec_driver_sql("SELECT title FROM tasks")
 
 
 async def test_the_application_sends_no_statement_that_the_wall_has_not_read(mine: Scope) -> None:

@@ -215,8 +215,9 @@ def upgrade() -> None:
             postgresql_ops=operators,
             postgresql_with={"fastupdate": "off"},
         )
+    # AFTER: a BEFORE trigger would make Postgres compute the search vector anew at every tick of a box.
     op.execute(
-        "CREATE TRIGGER tasks_version_grows BEFORE UPDATE ON tasks FOR EACH ROW "
+        "CREATE TRIGGER tasks_version_grows AFTER UPDATE ON tasks FOR EACH ROW "
         "WHEN (new.version <= old.version) EXECUTE FUNCTION version_must_grow()"
     )
 

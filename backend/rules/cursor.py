@@ -21,7 +21,10 @@ def seal(binding: bytes, position: Position) -> str:
 
 
 def unseal(binding: bytes, cursor: str) -> Position:
-    """Raises ValueError when it was made for another user, filter or sort, or was changed."""
+    """Raises ValueError when it was made for another user, filter or sort, or was damaged.
+
+    It is a checksum and no signature: who forges one reads nothing but their own tasks from another place.
+    """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

@@ -11,6 +11,9 @@ from backend.schemas.scalars import Characters, DayOrInstant, Tag, Text, Trimmed
 DEEPEST = 10_000
 """Rows that `page` reaches: past them the database would count through all that came before."""
 
+SEARCH_WORDS = 32
+"""A match is sought for each word in each of a user's tasks: a page of words would keep the database busy."""
+
 FilterTags = Annotated[list[Tag], Field(max_length=20)]
 
 
@@ -72,6 +75,8 @@ class TaskFilter(Wire):
             raise ValueError(f"`page` reaches {DEEPEST:,} rows deep; follow `next_cursor` instead")
         if self.search is None and self.sort is Sort.relevance:
             raise ValueError("`sort=relevance` needs `search`")
+        if self.search is not None and len(self.search.split()) > SEARCH_WORDS:
+            raise ValueError(f"`search` has more than {SEARCH_WORDS} words")
         if self.search is None and self.highlight:
             raise ValueError("`highlight` needs `search`")
         return self

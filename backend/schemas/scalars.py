@@ -20,6 +20,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     StrictStr,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -27,6 +28,7 @@ from pydantic_core import CoreSchema, core_schema
 from backend.rules import days
 from backend.security import PASSWORD_CHARACTERS
 
+MOST_UNKNOWN: Final = 20
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -35,6 +37,14 @@ class Wire(BaseModel):
     """Unknown fields are refused: a misspelt one would be lost in silence."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_flooded(cls, given: Any) -> Any:
+        """One error instead of one for each of a hundred thousand unknown fields."""
+        if isinstance(given, dict) and len(given) > len(cls.model_fields) + MOST_UNKNOWN:
+            raise ValueError(f"{len(given)} fields, of which most are unknown")
+        return given
 
 
 def _storable(text: str) -> str:
@@ -87,7 +97,7 @@ def _truth(value: Any) -> Any:
     return value
 
 
-def _email(value: str) -> str:
+def normal_email(value: str) -> str:
     """As `email-validator` reads it; `.test` domains are addresses too, and no mail server is asked."""
     try:
         return validate_email(value, check_deliverability=False, test_environment=True).normalized
@@ -135,7 +145,7 @@ DayOrInstant = Annotated[
 Zone = Annotated[Text, Characters(1, 64), AfterValidator(_zone)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
-Email = Annotated[Text, Characters(3, 254), AfterValidator(_email), Field(json_schema_extra={"format": "email"})]
+Email = Annotated[Text, Characters(3, 254), AfterValidator(normal_email), Field(json_schema_extra={"format": "email"})]
 Password = Annotated[Text, Characters(*PASSWORD_CHARACTERS)]
 Name = Annotated[Trimmed, Characters(1, 100)]
 Title = Annotated[Trimmed, Characters(1, 200)]

@@ -31,6 +31,7 @@ from backend.door import Query, as_json, statement, text_of
 from backend.errors import NotSignedIn
 from backend.models import RefreshToken, Session, SyncState, User, table
 from backend.schemas.accounts import Register
+from backend.schemas.scalars import normal_email
 from backend.scope import Scope, account_gone
 from backend.security import digest, hash_password, new_id, refresh_token, verify_password
 from backend.services.task_query import iso
@@ -51,8 +52,11 @@ class SignedIn(NamedTuple):
 
 
 def email_key(email: str) -> str:
-    """What makes two addresses the same."""
-    return email.casefold()
+    """What makes two addresses the same, however they are written. What is no address is only itself."""
+    try:
+        return normal_email(email).casefold()
+    except ValueError:
+        return email.casefold()
 
 
 async def register(database: Database, wanted: Register) -> str:

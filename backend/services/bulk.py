@@ -123,7 +123,7 @@ class _Loading:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             insert = door.create_many(TASKS, LOADED, _id, skip_existing=True)
-            made = await self.scopes[user].write(insert, {"rows": door.rows_of(batch)})
+            made = await self.scopes[user].write(insert, {"rows": door.rows_of(batch)}, many=True)
             self.done.tasks += len(made)
             self.done.known += len(batch) - len(made)
             self.advance(position, self.done.tasks + self.done.known)

@@ -5,6 +5,9 @@ from sqlalchemy import select
 from backend.db import Database
 from backend.door import Query, statement
 from backend.models import migrations
+from backend.wall import allow
+
+MIGRATIONS = allow(migrations)
 
 
 async def migration(database: Database) -> str | None:
@@ -15,4 +18,4 @@ async def migration(database: Database) -> str | None:
 
 @statement
 def _migration() -> Query:
-    return select(migrations.c.version_num)
+    return select(MIGRATIONS.c.version_num)

@@ -33,7 +33,7 @@ async def page(mine: Scope, filters: TaskFilter) -> Page:
     criteria, values = _asked(filters, zone, now)
     shape = Shape(
         criteria=frozenset(criteria),
-        any_tags=len(filters.any_tags),
+        any_tags=len(_padded(filters.any_tags)),
         sort=sort,
         falling=falling,
         after=after is not None,
@@ -89,8 +89,14 @@ def _asked(filters: TaskFilter, zone: str, now: datetime) -> tuple[set[str], dic
     if filters.overdue is not None:
         criteria.add("overdue" if filters.overdue else "not_overdue")
         values["now"] = now
-    values |= {f"any_tag_{n}": [tag] for n, tag in enumerate(filters.any_tags)}
+    values |= {f"any_tag_{n}": [tag] for n, tag in enumerate(_padded(filters.any_tags))}
     return criteria, {f"in_{name}": value for name, value in values.items()}
+
+
+def _padded(tags: list[str]) -> list[str]:
+    """To 1, 5 or 20 by repeating the last: three statements instead of twenty."""
+    full = next(size for size in (0, 1, 5, 20) if size >= len(tags))
+    return tags + tags[-1:] * (full - len(tags))
 
 
 def _ask_due(filters: TaskFilter, zone: str, values: dict[str, Any]) -> None:

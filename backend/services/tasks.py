@@ -33,7 +33,7 @@ async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
 async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
     """JSON, in the order given. One statement: all or nothing."""
     rows = [jsonable(row_of(mine, task)) for task in tasks]
-    made = await mine.write(door.create_many(TASKS, GIVEN, shown), {"rows": door.rows_of(rows)})
+    made = await mine.write(door.create_many(TASKS, GIVEN, shown), {"rows": door.rows_of(rows)}, many=True)
     if not made:
         raise account_gone()
     return [row.body for row in made]
