@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -106,7 +107,8 @@ class Cluster:
             self._initialise()
         if self.process() is None:
             self._clear_locks(alone)
-            self._start()
+            with _undisturbed():
+                self._start()
 
     def stop(self) -> None:
         process = self.process()
@@ -183,6 +185,16 @@ class Cluster:
             if done.returncode:
                 output.seek(0)
                 raise EmbeddedError(f"{program} failed:\n{output.read()[-2000:]}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A signal waits until the server can be found again, and so be stopped."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _tail(log: Path) -> str:

@@ -134,12 +134,21 @@ def test_a_folder_by_another_name_is_the_same_folder(data_dir: Path, tmp_path: P
 
 
 def test_a_signal_while_it_starts_leaves_no_process(data_dir: Path) -> None:
-    for delay in (0.3, 0.6, 0.9, 1.2, 1.5):
+    for delay in (0.0, 0.02, 0.05, 0.1, 0.3):
         process = served.begin(data_dir)
+        while process.poll() is None and not any("pg_ctl" in " ".join(each) for each in commands(process.pid)):
+            time.sleep(0.005)
         time.sleep(delay)
         process.terminate()
         process.communicate(timeout=served.STOP_SECONDS)
         assert processes_of(data_dir) == [], delay
+
+
+def commands(pid: int) -> list[list[str]]:
+    try:
+        return [child.cmdline() for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 @pytest.mark.parametrize("name", ["it's", "com,ma", "am&per=1", "per%41cent", "plus+x", "sp ace", "ümlaut"])
