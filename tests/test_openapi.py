@@ -55,6 +55,8 @@ async def test_the_listing_s_parameters_are_those_that_it_reads(openapi: dict[st
     assert [parameter["name"] for parameter in parameters] == list(TaskFilter.model_fields)
     assert all(parameter["description"] for parameter in parameters)
     assert not any("$ref" in str(parameter) for parameter in parameters)
+    # Swagger's page would fill an example in, and the first listing that somebody tries would find nothing.
+    assert not any("example" in key for parameter in parameters for key in (*parameter, *parameter["schema"]))
 
 
 async def test_what_asks_for_a_token_says_so_and_points_to_where_it_is_got(openapi: dict[str, Any]) -> None:
