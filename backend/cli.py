@@ -212,7 +212,7 @@ def load(
             errors.print(f"line {number}: {reason}", markup=False, soft_wrap=True)
 
         done = asyncio.run(bulk.load(settings, file, email_domain, password, advance, refuse))
-        progress.update(task, completed=size, rows=done.tasks)
+        advance(size, done.tasks + done.known)
     console.print(
         f"{done.tasks:,} tasks and {done.accounts:,} accounts loaded; "
         f"{done.known:,} tasks were there already; {done.refused:,} lines refused.",

@@ -1,7 +1,8 @@
 """Who asks, and over which connection; what every route reads of a request."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Final, TypeVar, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from backend.config import Settings
 from backend.db import Database
 from backend.errors import Invalid, NotSignedIn
+from backend.schemas.scalars import Wire
 from backend.scope import Scope
 from backend.security import InvalidToken, Keys
 from backend.services import accounts
@@ -110,14 +112,9 @@ def asked_of(request: Request, model: type[Model]) -> Model:
         raise RequestValidationError([{**error, "loc": ("query", *error["loc"])} for error in errors]) from None
 
 
-_lists: dict[type[BaseModel], frozenset[str]] = {}
-
-
+@cache
 def _many(model: type[BaseModel]) -> frozenset[str]:
-    if model not in _lists:
-        fields = model.model_fields.items()
-        _lists[model] = frozenset(name for name, field in fields if get_origin(field.annotation) is list)
-    return _lists[model]
+    return frozenset(name for name, field in model.model_fields.items() if get_origin(field.annotation) is list)
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
@@ -153,8 +150,7 @@ def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
 async def no_parameters(request: Request) -> None:
     """For routes that take none: an unknown parameter is refused, not ignored."""
     if request.scope["query_string"]:
-        for name, _ in parse_qsl(request.url.query, keep_blank_values=True):
-            raise Invalid.at("query", name, msg="no such parameter", kind="extra_forbidden")
+        asked_of(request, Wire)
 
 
 NO_PARAMETERS = [Depends(no_parameters)]
@@ -168,10 +164,15 @@ def expected_versions(if_match: list[str] | None) -> list[int] | None:
     """The versions of If-Match (RFC 9110, section 13.1.1: strong comparison); None when any will do."""
     if if_match is None:
         return None
-    tags = [tag.strip() for tag in ",".join(if_match).split(",")]
+    tags = _tags_in(if_match)
     if tags == ["*"]:
         return None
     return [int(tag[1:-1]) for tag in tags if is_version(tag)]
+
+
+def _tags_in(lines: Sequence[str]) -> list[str]:
+    """The entity tags of a header, which may come in several lines (section 5.3)."""
+    return [tag.strip() for tag in ",".join(lines).split(",")]
 
 
 def is_version(tag: str) -> bool:
@@ -186,5 +187,5 @@ def none_match(request: Request, etag: str) -> bool:
     headers = request.headers.getlist("if-none-match")
     if not headers:
         return True
-    tags = {tag.strip().removeprefix("W/") for tag in ",".join(headers).split(",")}
+    tags = {tag.removeprefix("W/") for tag in _tags_in(headers)}
     return etag not in tags and "*" not in tags

@@ -27,6 +27,7 @@ from sqlalchemy import (
     case,
     column,
     func,
+    literal_column,
     null,
     select,
     true,
@@ -44,6 +45,7 @@ P = ParamSpec("P")
 Built = TypeVar("Built", bound=Query | Update | Insert)
 
 COUNTER = table(SyncState)
+ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
 ROWS = bindparam("rows", type_=JSONB)
 
 
@@ -66,6 +68,11 @@ def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]]) -> Any:
 
 def text_of(item: Any) -> ColumnElement[str]:
     return func.row_to_json(item.table_valued()).cast(Text()).label("body")
+
+
+def iso(moment: Any) -> ColumnElement[str]:
+    """UTC with six decimals, whatever zone the connection is in."""
+    return func.to_char(func.timezone(literal_column("'UTC'"), moment), ISO).label(moment.key)
 
 
 @statement

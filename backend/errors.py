@@ -97,8 +97,8 @@ class PreconditionFailed(TendError):
 
 class Invalid(TendError):
     @classmethod
-    def at(cls, *loc: str | int, msg: str, kind: str = "value_error") -> "Invalid":
-        return cls("The request is not valid.", [Fault(loc=list(loc), msg=msg, type=kind)])
+    def at(cls, *loc: str | int, msg: str) -> "Invalid":
+        return cls("The request is not valid.", [Fault(loc=list(loc), msg=msg, type="value_error")])
 
 
 class Unsupported(TendError):

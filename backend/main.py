@@ -108,13 +108,14 @@ def _serve_docs(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         """With the one shape of all errors in place of FastAPI's own."""
-        if app.openapi_schema is None:
-            schemas = generated()["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= {**problem.pop("$defs"), "Problem": problem}
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-        schema: dict[str, Any] = app.openapi_schema or generated()
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        schema = generated()
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = schema["components"]["schemas"]
+        schemas |= {**problem.pop("$defs"), "Problem": problem}
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

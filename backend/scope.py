@@ -5,7 +5,7 @@ cannot run for somebody else.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from backend.db import BrokenOff, Database, Transaction
 from backend.errors import NotSignedIn
 
 T = TypeVar("T")
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,17 @@ class Scope:
         `work` may run again, up to three times, when the database broke it off; it must do nothing
         outside the transaction. Raises Unavailable when that did not help.
         """
-        for last_try in (False, False, True):
-            try:
-                async with self.database.transaction(self.user_id) as transaction:
-                    values = {"changes": at_most, "owner": self.user_id}
-                    reserved = await transaction.run(door.reserve(), values)
-                    if not reserved:
-                        raise account_gone()
-                    return await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
-            except BrokenOff:
-                if last_try:
-                    raise
-        raise AssertionError("unreachable")
+        for _ in range(TRIES - 1):
+            with suppress(BrokenOff):
+                return await self._change_once(work, at_most)
+        return await self._change_once(work, at_most)
+
+    async def _change_once(self, work: Callable[["Changing"], Awaitable[T]], at_most: int) -> T:
+        async with self.database.transaction(self.user_id) as transaction:
+            reserved = await transaction.run(door.reserve(), {"changes": at_most, "owner": self.user_id})
+            if not reserved:
+                raise account_gone()
+            return await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

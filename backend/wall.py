@@ -9,7 +9,7 @@ above all, is refused. A statement that crosses users on purpose says so by name
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -111,12 +111,11 @@ class _Reader:
             return self.known[id(statement)]
         fenced: set[Place] = set()
         self.known[id(statement)] = fenced
-        parts = list(_within(statement))
-        for part in parts:
+        for part in _within(statement):
             _readable(part)
             if part is not statement and isinstance(part, READABLE):
                 self.read(part)
-        sources = list(_sources(statement, parts))
+        sources = list(_sources(statement))
         for source in sources:
             if isinstance(source, AliasedReturnsRows):
                 fenced |= {(source.name, name) for name in self._outputs(_bottom(source))}
@@ -269,7 +268,7 @@ def _froms(statement: Select[Any]) -> Sequence[FromClause]:
     return statement.get_final_froms()
 
 
-def _sources(statement: ClauseElement, parts: Iterable[ClauseElement]) -> Iterator[FromClause]:
+def _sources(statement: ClauseElement) -> Iterator[FromClause]:
     """What a statement itself reads from or writes to: joins taken apart, subqueries as they are."""
     if isinstance(statement, Select):
         froms = [source for source in _froms(statement) if not _is_correlated(statement, source)]

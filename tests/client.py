@@ -16,12 +16,11 @@ Json = dict[str, Any]
 class Client:
     """Speaks for one signed-in user."""
 
-    def __init__(self, http: httpx.AsyncClient, user_id: UUID, token: str, email: str, refresh: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, user_id: UUID, token: str, email: str) -> None:
         self.http = http
         self.user_id = user_id
         self.token = token
         self.email = email
-        self.refresh = refresh
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
@@ -87,4 +86,4 @@ async def fresh_account(http: httpx.AsyncClient, state: State, name: str) -> Cli
         state.database, UUID(opened["id"]), opened["timezone"], opened["language"], timedelta(days=180)
     )
     access = state.keys.access_token(*signed_in[:4])
-    return Client(http, signed_in.user_id, access, email, signed_in.refresh_token)
+    return Client(http, signed_in.user_id, access, email)

@@ -1,7 +1,7 @@
 """One server a run, one database a worker, and every test alone in it."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -108,16 +108,6 @@ async def http(app: FastAPI, state: State) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://tend") as client:
         yield client
-
-
-@pytest.fixture
-def account(http: httpx.AsyncClient, state: State) -> Callable[[str], Coroutine[Any, Any, Client]]:
-    """Makes another signed-in user."""
-
-    async def make(name: str) -> Client:
-        return await fresh_account(http, state, name)
-
-    return make
 
 
 @pytest.fixture

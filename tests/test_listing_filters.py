@@ -132,7 +132,7 @@ async def test_without_tz_a_day_is_that_of_the_accounts_zone(alice: Client, stat
     await alice.add_many([due("1 May in Tokyo", "2026-04-30T15:00:00Z"), due("2 May in Tokyo", "2026-05-01T15:00:00Z")])
     # The zone travels in the access token.
     session = await accounts.begin_session(state.database, alice.user_id, "Asia/Tokyo", "en", timedelta(days=1))
-    in_tokyo = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email, "")
+    in_tokyo = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email)
 
     assert await found(in_tokyo, due_date="2026-05-01") == {"1 May in Tokyo"}
     assert await found(alice, due_date="2026-05-01") == {"2 May in Tokyo"}

@@ -49,7 +49,7 @@ async def signed_in(http: httpx.AsyncClient, email: str, password: str) -> Clien
     answer = await http.post("/v1/auth/token", data={"username": email, "password": password})
     assert answer.status_code == 200
     me = await http.get("/v1/me", headers={"Authorization": f"Bearer {answer.json()['access_token']}"})
-    return Client(http, me.json()["id"], answer.json()["access_token"], email, "")
+    return Client(http, me.json()["id"], answer.json()["access_token"], email)
 
 
 FULL = {

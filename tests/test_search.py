@@ -144,7 +144,7 @@ async def test_no_search_is_a_mistake_that_somebody_may_type(alice: Client, sear
 
 async def test_a_search_is_in_the_accounts_language(alice: Client, state: State) -> None:
     session = await accounts.begin_session(state.database, alice.user_id, "UTC", "de", timedelta(days=1))
-    german = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email, "")
+    german = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email)
     await german.add("Die Häuser am Fluss")
 
     assert await found(german, "Haus") == {"Die Häuser am Fluss"}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Interval,
     LargeBinary,
@@ -27,14 +28,13 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import Query, as_json, statement, text_of
+from backend.door import Query, as_json, iso, statement, text_of
 from backend.errors import NotSignedIn
 from backend.models import RefreshToken, Session, SyncState, User, table
 from backend.schemas.accounts import Register
 from backend.schemas.scalars import normal_email
 from backend.scope import Scope, account_gone
 from backend.security import digest, hash_password, new_id, refresh_token, verify_password
-from backend.services.task_query import iso
 
 USERS, SESSIONS, TOKENS, COUNTERS = table(User), table(Session), table(RefreshToken), table(SyncState)
 GRACE = cast(literal_column("'10 seconds'"), Interval())
@@ -71,7 +71,7 @@ async def open_account(database: Database, email: str, name: str, password_hash:
         "email": email,
         "email_key": email_key(email),
         "name": name,
-        "hash": password_hash,
+        "password_hash": password_hash,
     }
     rows = await database.write(_open_account(), {f"new_{name}": value for name, value in values.items()})
     return str(rows[0].body)
@@ -136,9 +136,8 @@ def _shown(row: Any) -> list[ColumnElement[Any]]:
 
 @statement
 def _open_account() -> Query:
-    names = ("id", "email", "email_key", "name")
-    new: dict[str, Any] = {name: bindparam(f"new_{name}", type_=USERS.c[name].type) for name in names}
-    new["password_hash"] = bindparam("new_hash", type_=Text())
+    names = ("id", "email", "email_key", "name", "password_hash")
+    new = {name: bindparam(f"new_{name}", type_=USERS.c[name].type) for name in names}
     made = insert(USERS).values(new).returning(*USERS.c).cte("made")
     counter = insert(COUNTERS).from_select(["user_id"], select(made.c.id), include_defaults=False).cte("counter")
     item = as_json(made, _shown(made.c))
@@ -171,9 +170,19 @@ def _begin_session() -> Query:
         .returning(SESSIONS.c.id)
         .cte("begun")
     )
-    first = select(bindparam("new_digest", type_=LargeBinary()), begun.c.id)
-    token = insert(TOKENS).from_select(["digest", "session_id"], first, include_defaults=False).cte("token")
-    return select(begun.c.id).add_cte(token)
+    return select(begun.c.id).add_cte(_given("new_digest", begun.c.id))
+
+
+def _given(digest_name: str, session_id: ColumnElement[UUID]) -> CTE:
+    """The next token of a session."""
+    row = select(bindparam(digest_name, type_=LargeBinary()), session_id)
+    return insert(TOKENS).from_select(["digest", "session_id"], row, include_defaults=False).cte("token")
+
+
+def _known_by(source: CTE) -> Query:
+    """Whose session it is, as SignedIn has it."""
+    known = source.join(USERS, USERS.c.id == source.c.user_id)
+    return select(source.c.user_id, source.c.session_id, USERS.c.timezone, USERS.c.language).select_from(known)
 
 
 def _living() -> ColumnElement[bool]:
@@ -197,14 +206,8 @@ def _rotate() -> Query:
         .returning(SESSIONS.c.id.label("session_id"), SESSIONS.c.user_id)
         .cte("used")
     )
-    next_one = select(bindparam("in_successor", type_=LargeBinary()), used.c.session_id)
-    token = insert(TOKENS).from_select(["digest", "session_id"], next_one, include_defaults=False).cte("token")
     touched = update(SESSIONS).where(SESSIONS.c.id == used.c.session_id).values(last_used_at=CLOCK).cte("touched")
-    return (
-        select(used.c.user_id, used.c.session_id, USERS.c.timezone, USERS.c.language)
-        .select_from(used.join(USERS, USERS.c.id == used.c.user_id))
-        .add_cte(token, touched)
-    )
+    return _known_by(used).add_cte(_given("in_successor", used.c.session_id), touched)
 
 
 @statement
@@ -234,12 +237,7 @@ def _forgive_or_end() -> Query:
         .values(ended_at=CLOCK)
         .cte("ended")
     )
-    return (
-        select(presented.c.user_id, presented.c.session_id, USERS.c.timezone, USERS.c.language)
-        .select_from(presented.join(USERS, USERS.c.id == presented.c.user_id))
-        .where(presented.c.forgiven)
-        .add_cte(ended)
-    )
+    return _known_by(presented).where(presented.c.forgiven).add_cte(ended)
 
 
 @statement

@@ -22,7 +22,6 @@ from backend.config import Settings
 from backend.db import Database
 from backend.door import Query, statement
 from backend.errors import words_for
-from backend.rules.text import sort_key
 from backend.schemas.scalars import Characters, Email, Instant, Password
 from backend.schemas.scalars import Text as WireText
 from backend.schemas.tasks import TaskCreate
@@ -30,7 +29,7 @@ from backend.scope import Scope
 from backend.security import hash_password
 from backend.services.accounts import USERS, email_key, open_account
 from backend.services.task_query import TASKS
-from backend.services.tasks import GIVEN
+from backend.services.tasks import GIVEN, derived
 
 CHUNK = 10_000  # lines in memory at once
 BATCH = 1_000  # rows a statement
@@ -117,7 +116,7 @@ class _Loading:
         content = uuid5(mine.user_id, json.dumps(given))
         self.seen[content] += 1
         own = uuid5(content, str(self.seen[content]))
-        return {**given, "id": given["id"] or str(own), "title_key": sort_key(line.title), "language": mine.language}
+        return {**given, "id": given["id"] or str(own), **derived(mine, line)}
 
     async def _insert_all(self, user: str, rows: list[dict[str, Any]], position: int) -> None:
         for start in range(0, len(rows), BATCH):

@@ -31,9 +31,11 @@ async def page(mine: Scope, filters: TaskFilter) -> Page:
     after = _position(binding, filters.cursor)
     now = (after and after.at) or datetime.now(UTC)
     criteria, values = _asked(filters, zone, now)
+    any_tags = _padded(filters.any_tags)
+    values |= {f"in_any_tag_{n}": [tag] for n, tag in enumerate(any_tags)}
     shape = Shape(
         criteria=frozenset(criteria),
-        any_tags=len(_padded(filters.any_tags)),
+        any_tags=len(any_tags),
         sort=sort,
         falling=falling,
         after=after is not None,
@@ -89,7 +91,6 @@ def _asked(filters: TaskFilter, zone: str, now: datetime) -> tuple[set[str], dic
     if filters.overdue is not None:
         criteria.add("overdue" if filters.overdue else "not_overdue")
         values["now"] = now
-    values |= {f"any_tag_{n}": [tag] for n, tag in enumerate(_padded(filters.any_tags))}
     return criteria, {f"in_{name}": value for name, value in values.items()}
 
 

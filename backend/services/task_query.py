@@ -28,9 +28,8 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
-from sqlmodel import col
 
-from backend.door import Query, as_json, statement, text_of
+from backend.door import Query, as_json, iso, statement, text_of
 from backend.models import Task, table
 from backend.schemas.filters import Sort
 from backend.wall import OWNER
@@ -45,7 +44,6 @@ CONFIGURATION = func.search_config(bindparam("in_language", type_=Text()))
 # What separates words in the row's vector separates them here.
 QUERY = func.websearch_to_tsquery(CONFIGURATION, func.search_text(bindparam("in_search", type_=Text())))
 NOW = bindparam("in_now", type_=_WHEN)
-ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
 SNIPPET = literal_column(
     """'StartSel=<mark>, StopSel=</mark>, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter=" … "'""",
     Text(),
@@ -57,7 +55,7 @@ def _tags(name: str) -> ColumnElement[Any]:
 
 
 CRITERIA: Mapping[str, ColumnElement[bool]] = {
-    "completed": col(Task.completed) == bindparam("in_completed", type_=Boolean()),
+    "completed": TASKS.c.completed == bindparam("in_completed", type_=Boolean()),
     "priority": TASKS.c.priority == func.any(bindparam("in_priority", type_=ARRAY(TASKS.c.priority.type))),
     "due_at": DUE == bindparam("in_due_at", type_=_WHEN),
     "due_from": and_(DUE >= bindparam("in_due_from", type_=_WHEN), DUE < NEVER),
@@ -118,18 +116,9 @@ def shown(row: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def iso(moment: Any) -> ColumnElement[str]:
-    """UTC with six decimals, whatever zone the connection is in."""
-    return func.to_char(func.timezone(literal_column("'UTC'"), moment), ISO).label(moment.key)
-
-
-def _living(criterion: ColumnElement[bool] | None = None) -> list[ColumnElement[bool]]:
+def _living() -> list[ColumnElement[bool]]:
     """The only way to the table: the owner's tasks that are not in the trash."""
-    return [
-        TASKS.c.user_id == OWNER,
-        TASKS.c.deleted_at.is_(None),
-        *([] if criterion is None else [criterion]),
-    ]
+    return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
 
 
 def _where(shape: Shape) -> list[ColumnElement[bool]]:
@@ -143,7 +132,7 @@ def _where(shape: Shape) -> list[ColumnElement[bool]]:
 def page(shape: Shape) -> Query:
     """Rows of (total, place, body): `limit` tasks from `offset` or after the cursor's place.
 
-    Counted, there is always a first row; its `place` is null when there is no task.
+    Counted, there is always a first row; its `id` is null when there is no task.
     """
     order = SORTS[shape.sort]
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
@@ -191,7 +180,7 @@ def _snippet(row: Any) -> ColumnElement[str]:
 
 @statement
 def one() -> Query:
-    this = select(*_columns()).where(*_living(TASKS.c.id == bindparam("row_id", type_=Uuid()))).subquery("this")
+    this = select(*_columns()).where(*_living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
     item = as_json(this, shown(this.c))
     return select(this.c.version, text_of(item)).select_from(this.join(item, true()))
 

@@ -98,12 +98,12 @@ async def _change_many(mine: Scope, ids: Sequence[UUID], sent: Mapping[str, Any]
 
 
 def row_of(mine: Scope, task: TaskCreate) -> dict[str, Any]:
-    return {
-        **task.model_dump(),
-        "id": task.id or new_id(),
-        "title_key": sort_key(task.title),
-        "language": mine.language,
-    }
+    return {**task.model_dump(), "id": task.id or new_id(), **derived(mine, task)}
+
+
+def derived(mine: Scope, task: TaskCreate) -> dict[str, Any]:
+    """Columns that nobody sends: they follow from the title and from the account."""
+    return {"title_key": sort_key(task.title), "language": mine.language}
 
 
 def jsonable(row: dict[str, Any]) -> dict[str, Any]:
