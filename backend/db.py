@@ -1,89 +1,80 @@
-"""Engines and sessions.
+"""One worker's way to the database: a few connections behind a fair queue, and a deadline on everything.
 
-One pool, small and without overflow, behind a fair queue: SQLAlchemy's own lets a newcomer take a
-connection that somebody has waited for. AUTOCOMMIT is the base, so that a single statement is a single
-trip; transactions are the option.
+AUTOCOMMIT is the base, so that a single statement is a single trip; transactions are the option.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import psycopg
-from sqlalchemy import Row, event
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.util.concurrency import greenlet_spawn
-from sqlmodel.ext.asyncio.session import AsyncSession
+from psycopg import AsyncConnection, AsyncRawCursor
+from sqlalchemy import event, make_url
 
 from backend import wall
 from backend.config import Settings
 from backend.errors import Unavailable
+from backend.pool import Pool
+from backend.sql import DIALECT, Row, Sql, sql_of
 
-IDLE_SECONDS: Final = 30  # a connection that sat idle for longer is pinged when taken out
-RECYCLE_SECONDS: Final = 240  # a Neon compute sleeps after 300; closing first wins the race
+if TYPE_CHECKING:  # only scripts use them, and they take a tenth of a second to import
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+log = logging.getLogger("tend.sql")
 
 MANY: Final = 6  # times the deadline, for a batch: a thousand long texts take a while to index
 AGAIN: Final = {"40001", "40P01"}
 BUSY: Final = {"55P03", "57014"}  # lock and statement timeouts, where the role or the database sets them
+AWAY: Final = {"08", "53", "57"}  # classes: the connection, the server's resources, its operator
 
 Values = Mapping[str, Any]
 
 
 class Database:
-    """The pool of one worker. `close` it in the loop that used it."""
+    """The connections of one worker. `close` it in the loop that used it."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.database_url is None:
             raise ValueError("DATABASE_URL is not set; `tend serve` starts an embedded Postgres and sets it")
-        connect: dict[str, Any] = {"connect_timeout": 15, "application_name": "tend"}
-        if not settings.prepared_statements:
-            connect["prepare_threshold"] = None
-        self.engine = create_async_engine(
-            settings.database_url,
-            connect_args=connect,
-            isolation_level="AUTOCOMMIT",
-            pool_size=settings.pool_size,
-            max_overflow=0,
-            pool_timeout=settings.database_timeout_seconds,
-            pool_recycle=RECYCLE_SECONDS,
-            pool_use_lifo=True,
-            echo=settings.sql_echo,
-            hide_parameters=not settings.sql_echo,  # they are the users' own, and end in logs
-        )
-        _ping_the_idle(self.engine.sync_engine)
-        self._transactions = self.engine.execution_options(isolation_level="READ COMMITTED")
-        self._ad_hoc = self.engine.execution_options()
-        event.listen(self._ad_hoc.sync_engine, "before_execute", wall.watch)
-        event.listen(self._ad_hoc.sync_engine, "before_cursor_execute", wall.refuse_driver_sql)
+        self._url = settings.database_url
+        _, address = DIALECT.create_connect_args(make_url(self._url))
+        self._pool = Pool(prepared_statements=settings.prepared_statements, **address)
         self._size = settings.pool_size
         self._gate = asyncio.Semaphore(self._size)
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._deadline = settings.database_timeout_seconds
+        self.watchers: list[Callable[[str, Sequence[Any]], None]] = []
+        """Told the text and the values of each statement before it is sent."""
+        if settings.sql_echo:
+            log.setLevel(logging.INFO)
+            log.addHandler(logging.StreamHandler())
+            self.watchers.append(_echo)
 
-    async def read(self, statement: Any, values: Values) -> Sequence[Row[Any]]:
+    async def read(self, statement: Any, values: Values) -> Sequence[Row]:
         """One statement's rows. Asked once more when the connection had been closed meanwhile."""
+        sql = sql_of(statement)
         async with self._turn(values.get("owner")):
             try:
-                return await greenlet_spawn(_rows, self.engine.sync_engine, wall.checked(statement), values)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
+                return await self._once(sql, values)
+            except psycopg.OperationalError as error:
+                if error.sqlstate in BUSY or not _is_away(error):
                     raise
-            return await greenlet_spawn(_rows, self.engine.sync_engine, statement, values)
+            return await self._once(sql, values)
 
-    async def write(self, statement: Any, values: Values, *, many: bool = False) -> Sequence[Row[Any]]:
+    async def write(self, statement: Any, values: Values, *, many: bool = False) -> Sequence[Row]:
         """One statement, committed when this returns. Never sent twice: it could have arrived.
 
         `many` rows may take `MANY` times as long.
         """
+        sql = sql_of(statement)
         async with self._turn(values.get("owner"), MANY if many else 1):
-            return await greenlet_spawn(_rows, self.engine.sync_engine, wall.checked(statement), values)
+            return await self._once(sql, values)
 
     @asynccontextmanager
     async def transaction(self, owner: UUID) -> AsyncIterator["Transaction"]:
@@ -91,17 +82,54 @@ class Database:
 
         Raises BrokenOff when it may be run again as it was.
         """
-        async with self._turn(owner, MANY), self._transactions.begin() as connection:
-            yield Transaction(connection)
+        async with self._turn(owner, MANY):
+            connection = await self._pool.take()
+            try:
+                async with connection.transaction():
+                    yield Transaction(self, connection)
+            finally:
+                await self._pool.give_back(connection)
 
     @asynccontextmanager
-    async def session(self, owner: UUID) -> AsyncIterator[AsyncSession]:
+    async def session(self, owner: UUID) -> AsyncIterator["AsyncSession"]:
         """For scripts that read: ad-hoc statements, each of which the wall reads before it is sent."""
-        async with AsyncSession(self._ad_hoc.execution_options(owner=owner)) as session:
+        from sqlmodel.ext.asyncio.session import AsyncSession
+
+        async with AsyncSession(self.guarded.execution_options(owner=owner)) as session:
             yield session
 
+    @cached_property
+    def engine(self) -> "AsyncEngine":
+        """Connections of their own, in AUTOCOMMIT, for the operator's commands."""
+        from sqlalchemy.ext.asyncio import create_async_engine
+        from sqlalchemy.pool import NullPool
+
+        return create_async_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True)
+
+    @cached_property
+    def guarded(self) -> "AsyncEngine":
+        engine = self.engine.execution_options()
+        event.listen(engine.sync_engine, "before_execute", wall.watch)
+        event.listen(engine.sync_engine, "before_cursor_execute", wall.refuse_driver_sql)
+        return engine
+
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self._pool.close()
+
+    async def _once(self, sql: Sql, values: Values) -> Sequence[Row]:
+        connection = await self._pool.take()
+        try:
+            return await self.sent(connection, sql, values)
+        finally:
+            await self._pool.give_back(connection)
+
+    async def sent(self, connection: AsyncConnection, sql: Sql, values: Values) -> Sequence[Row]:
+        bound = sql.bound(values)
+        for watch in self.watchers:
+            watch(sql.text.decode(), bound)
+        cursor = AsyncRawCursor(connection, row_factory=lambda _cursor: sql.row)
+        await cursor.execute(sql.text, bound)
+        return await cursor.fetchall() if cursor.description else []
 
     @asynccontextmanager
     async def _turn(self, owner: UUID | None, patience: int = 1) -> AsyncIterator[None]:
@@ -114,19 +142,17 @@ class Database:
         try:
             async with asyncio.timeout(self._deadline * patience), share, self._gate:
                 yield
-        except (TimeoutError, PoolTimeout):
+        except TimeoutError:
             raise Unavailable("The database did not answer in time. Try again.") from None
-        except DBAPIError as error:
-            state = getattr(error.orig, "sqlstate", None)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            state = error.sqlstate
             if state in AGAIN:
                 raise BrokenOff from error
             if state in BUSY:
                 raise Unavailable("The database is busy with other changes. Try again.") from error
-            if error.connection_invalidated or _is_away(error):
+            if _is_away(error):
                 raise Unavailable("The database cannot be reached. Try again.", retry_after=2) from error
             raise
-        except DisconnectionError as error:
-            raise Unavailable("The database cannot be reached. Try again.", retry_after=2) from error
 
 
 class BrokenOff(Unavailable):
@@ -137,36 +163,17 @@ class BrokenOff(Unavailable):
 
 
 class Transaction:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, database: Database, connection: AsyncConnection) -> None:
+        self._database = database
         self._connection = connection
 
-    async def run(self, statement: Any, values: Values) -> Sequence[Row[Any]]:
-        result = await self._connection.execute(wall.checked(statement), dict(values))
-        return result.all() if result.returns_rows else []
+    async def run(self, statement: Any, values: Values) -> Sequence[Row]:
+        return await self._database.sent(self._connection, sql_of(statement), values)
 
 
-def _rows(engine: Engine, statement: Any, values: Values) -> Sequence[Row[Any]]:
-    """The whole read in one greenlet: a switch a statement instead of one a call."""
-    with engine.connect() as connection:
-        result = connection.execute(statement, dict(values))
-        return result.all() if result.returns_rows else []
+def _is_away(error: psycopg.Error) -> bool:
+    return error.sqlstate is None or error.sqlstate[:2] in AWAY
 
 
-def _is_away(error: DBAPIError) -> bool:
-    """Nothing but a failure of the connection, the server's end or its lack of room (classes 08, 53, 57)."""
-    state = getattr(error.orig, "sqlstate", None)
-    return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:2] in {"08", "53", "57"})
-
-
-def _ping_the_idle(engine: Engine) -> None:
-    @event.listens_for(engine, "checkin")
-    def rest(_connection: Any, record: Any) -> None:
-        record.info["rested"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ping(connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("rested", time.monotonic()) > IDLE_SECONDS:
-            try:
-                engine.dialect.do_ping(connection)
-            except psycopg.Error as error:
-                raise DisconnectionError("closed while idle") from error
+def _echo(text: str, values: Sequence[Any]) -> None:
+    log.info("%s %r", text, values)

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import psycopg
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -76,7 +76,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TendError, _tend)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(psycopg.Error, _database)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -138,12 +138,12 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DBAPIError)
-    if isinstance(error, IntegrityError):
-        name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    assert isinstance(error, psycopg.Error)
+    if isinstance(error, psycopg.IntegrityError):
+        name = error.diag.constraint_name
         if name in CONSTRAINTS:
             return await _tend(request, CONSTRAINTS[name])
-    if isinstance(error, DataError):
+    if isinstance(error, psycopg.DataError):
         return await _tend(request, Invalid("A value is not one that can be stored."))
     return await _unexpected(request, error)
 

@@ -7,15 +7,16 @@ cannot run for somebody else.
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
-
-from sqlalchemy import Row
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import config, door
 from backend.db import BrokenOff, Database, Transaction
 from backend.errors import NotSignedIn
+from backend.sql import Row
+
+if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
 
 T = TypeVar("T")
 TRIES = 3
@@ -31,10 +32,10 @@ class Scope:
     language: str = "en"
     session_id: UUID | None = None
 
-    async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
         return await self.database.read(statement, {**values, "owner": self.user_id})
 
-    async def write(self, statement: Any, values: Mapping[str, Any], *, many: bool = False) -> Sequence[Row[Any]]:
+    async def write(self, statement: Any, values: Mapping[str, Any], *, many: bool = False) -> Sequence[Row]:
         """The door's first form: one statement that counts and changes, and more patience for `many` rows."""
         return await self.database.write(statement, {**values, "owner": self.user_id}, many=many)
 
@@ -57,7 +58,7 @@ class Scope:
             return await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self) -> AsyncIterator["AsyncSession"]:
         """For scripts: reads whatever the owner may see, with statements made on the spot."""
         async with self.database.session(self.user_id) as session:
             yield session
@@ -71,7 +72,7 @@ class Changing:
     transaction: Transaction
     first: int  # of the numbers reserved
 
-    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
         return await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
 
 

@@ -74,7 +74,7 @@ class Client:
 class Statements(list[str]):
     """The SQL of what reached the database, in order."""
 
-    def note(self, _connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+    def note(self, sql: str, _values: Any) -> None:
         self.append(sql)
 
 

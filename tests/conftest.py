@@ -11,9 +11,8 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import delete, event
+from sqlalchemy import delete
 
-from backend import wall
 from backend.config import Settings
 from backend.deps import State
 from backend.main import create_app
@@ -85,10 +84,7 @@ def settings_for(url: str, data_dir: Path, **others: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    """The application, with the wall's listener on: it reads every statement of every test."""
     app = create_app(settings)
-    state: State = app.state.tend
-    event.listen(state.database.engine.sync_engine, "before_execute", wall.watch)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -130,7 +126,6 @@ def mine(alice: Client, state: State) -> Scope:
 def statements(state: State) -> Iterator[Statements]:
     """Counts what reaches the database."""
     counted = Statements()
-    engine = state.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", counted.note)
+    state.database.watchers.append(counted.note)
     yield counted
-    event.remove(engine, "before_cursor_execute", counted.note)
+    state.database.watchers.remove(counted.note)

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import IntegrityError
+from psycopg.errors import RaiseException, SerializationFailure
 from sqlalchemy import bindparam, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend import door
@@ -173,7 +174,7 @@ async def test_the_database_refuses_a_version_that_does_not_grow(mine: Scope) ->
     task_id, stored = await tasks.create(mine, TaskCreate(title="First"))
     same = update(T).where(T.c.user_id == OWNER, T.c.id == task_id).values(title="x", version=stored.version)
 
-    with pytest.raises(DBAPIError, match="does not follow"):
+    with pytest.raises(RaiseException, match="does not follow"):
         await mine.write(same, {})
 
 
@@ -214,7 +215,7 @@ async def test_work_that_the_database_broke_off_runs_again_and_is_there_once(min
         values = {"rows": door.rows_of([tasks.jsonable(tasks.row_of(mine, TaskCreate(title=f"Try {tries}")))])}
         await changing.run(door.create_many(T, tasks.GIVEN, shown), values)
         if tries < 3:
-            raise _broken_off()
+            raise SerializationFailure
         return tries
 
     assert await mine.change(work, at_most=1) == 3
@@ -224,17 +225,10 @@ async def test_work_that_the_database_broke_off_runs_again_and_is_there_once(min
 
 async def test_work_that_is_broken_off_for_ever_is_unavailable(mine: Scope) -> None:
     async def work(_changing: Changing) -> None:
-        raise _broken_off()
+        raise SerializationFailure
 
     with pytest.raises(Unavailable):
         await mine.change(work, at_most=1)
-
-
-def _broken_off() -> DBAPIError:
-    class SerializationFailure(Exception):
-        sqlstate = "40001"
-
-    return DBAPIError("", {}, SerializationFailure())
 
 
 async def test_the_transaction_form_gives_its_numbers_away_in_order(mine: Scope) -> None:

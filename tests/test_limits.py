@@ -58,7 +58,7 @@ async def test_a_lock_that_is_not_had_in_time_is_503(alice: Client, mine: Scope,
     async with mine.database.engine.connect() as every:
         name = await every.exec_driver_sql("SELECT current_database()")
         await every.exec_driver_sql(f"ALTER DATABASE {name.scalar_one()} SET lock_timeout = '100ms'")
-    await mine.database.engine.dispose()
+    await mine.database.close()
     try:
         async with engine.begin() as rival:
             await rival.execute(door.reserve(), {"changes": 1, "owner": mine.user_id})
@@ -68,7 +68,7 @@ async def test_a_lock_that_is_not_had_in_time_is_503(alice: Client, mine: Scope,
         async with mine.database.engine.connect() as every:
             name = await every.exec_driver_sql("SELECT current_database()")
             await every.exec_driver_sql(f"ALTER DATABASE {name.scalar_one()} RESET lock_timeout")
-        await mine.database.engine.dispose()
+        await mine.database.close()
 
     assert_problem(answer, 503)
     assert answer.headers["Retry-After"]

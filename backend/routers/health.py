@@ -1,7 +1,6 @@
 """Whether it lives, and whether it can be used."""
 
 from fastapi import APIRouter, Response
-from sqlalchemy.exc import ProgrammingError
 
 from backend.deps import NO_PARAMETERS, TheState
 from backend.errors import Unavailable
@@ -21,10 +20,7 @@ async def live() -> Response:
 @router.get("/ready", responses=problems(422))
 async def ready(state: TheState) -> Response:
     """200 when the database answers and is at this code's migration; else 503, saying which."""
-    try:
-        found = await health.migration(state.database)
-    except ProgrammingError:
-        found = None
+    found = await health.migration(state.database)
     if found != SCHEMA_VERSION:
         raise Unavailable(
             f"The database is at migration {found or 'none'}, this code needs {SCHEMA_VERSION}: run `tend migrate`.",

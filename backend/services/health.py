@@ -1,5 +1,6 @@
 """Whether the database is there, and at which migration."""
 
+from psycopg.errors import UndefinedTable
 from sqlalchemy import select
 
 from backend.db import Database
@@ -11,8 +12,11 @@ MIGRATIONS = allow(migrations)
 
 
 async def migration(database: Database) -> str | None:
-    """The database's; None when it was never migrated. Raises Unavailable, or ProgrammingError without a table."""
-    rows = await database.read(_migration(), {})
+    """The database's; None when it was never migrated. Raises Unavailable."""
+    try:
+        rows = await database.read(_migration(), {})
+    except UndefinedTable:
+        return None
     return rows[0].version_num if rows else None
 
 
