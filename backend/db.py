@@ -127,9 +127,10 @@ class Database:
         bound = sql.bound(values)
         for watch in self.watchers:
             watch(sql.text.decode(), bound)
-        cursor = AsyncRawCursor(connection, row_factory=lambda _cursor: sql.row)
+        make_row = sql.row or tuple
+        cursor = AsyncRawCursor(connection, row_factory=lambda _cursor: make_row)
         await cursor.execute(sql.text, bound)
-        return await cursor.fetchall() if cursor.description else []
+        return await cursor.fetchall() if sql.row else []
 
     @asynccontextmanager
     async def _turn(self, owner: UUID | None, patience: int = 1) -> AsyncIterator[None]:

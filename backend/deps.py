@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -23,6 +23,7 @@ from backend.services import accounts
 REMEMBERED_SECONDS: Final = 10  # how long an ended session may still be believed, on each worker
 REMEMBERED_MOST: Final = 10_000
 MOST_PARAMETERS: Final = 200
+KEPT_BYTES: Final = 512  # a longer query is read anew each time
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -89,7 +90,11 @@ def asked_of(request: Request, model: type[Model]) -> Model:
 
     Raises RequestValidationError for unknown parameters, and for one that is given twice but may not be.
     """
-    query = request.scope["query_string"]
+    query: bytes = request.scope["query_string"]
+    return _read_again(model, query) if len(query) <= KEPT_BYTES else _read(model, query)
+
+
+def _read(model: type[Model], query: bytes) -> Model:
     many = _many(model)
     given: dict[str, Any] = {}
     try:
@@ -110,6 +115,10 @@ def asked_of(request: Request, model: type[Model]) -> Model:
     except ValidationError as wrong:
         errors = wrong.errors(include_input=False, include_url=False)
         raise RequestValidationError([{**error, "loc": ("query", *error["loc"])} for error in errors]) from None
+
+
+# What a client asks it mostly asks again; nobody changes what was read.
+_read_again = lru_cache(maxsize=1024)(_read)
 
 
 @cache
@@ -184,8 +193,11 @@ def is_version(tag: str) -> bool:
 
 def none_match(request: Request, etag: str) -> bool:
     """Whether If-None-Match leaves it to be sent (section 13.1.2: weak comparison)."""
-    headers = request.headers.getlist("if-none-match")
-    if not headers:
-        return True
-    tags = {tag.removeprefix("W/") for tag in _tags_in(headers)}
+    tags = known_tags(request)
     return etag not in tags and "*" not in tags
+
+
+def known_tags(request: Request) -> set[str]:
+    """The entity tags of If-None-Match, weak as strong; empty without it."""
+    headers = request.headers.getlist("if-none-match")
+    return {tag.removeprefix("W/") for tag in _tags_in(headers)} if headers else set()

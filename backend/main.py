@@ -11,12 +11,14 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import config, handlers, orphans
 from backend.deps import State
+from backend.direct import Direct
 from backend.routers import auth, health, tags, tasks
 from backend.routers.answers import Problem
+from backend.rules import filters
 
 BODY_BYTES: Final = 1024 * 1024
 STATIC: Final = "/docs/static"
@@ -39,17 +41,25 @@ class Tend(FastAPI):
 
         async def answer(message: Message) -> None:
             nonlocal too_large
-            if message["type"] == "http.response.start":
-                headers = dict(message["headers"])
-                too_large = message["status"] == 413 and headers.get(b"content-type", b"").startswith(b"text/plain")
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                kind: bytes = dict(message["headers"]).get(b"content-type", b"")
+                too_large = kind.startswith(b"text/plain")
                 if too_large:
                     await handlers.too_large(scope["path"])(scope, receive, send)
-            elif head:
+            elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             if not too_large:
                 await send(message)
 
         await super().__call__({**scope, "method": "GET"} if head else scope, receive, answer)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What `add_middleware` adds lies around the direct way as well."""
+        added, self.user_middleware = self.user_middleware, []
+        stack: ASGIApp = Direct(super().build_middleware_stack(), {"/v1/tasks": tasks.list_tasks})
+        for middleware, arguments, options in reversed(added):
+            stack = middleware(stack, *arguments, **options)
+        return stack
 
 
 def create_app(settings: config.Settings | None = None) -> FastAPI:
@@ -61,6 +71,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if supervisor := os.environ.get("TEND_WORKER_OF"):
             orphans.follow(int(supervisor))
+        filters.language()  # a tenth of a second, which no request should wait for
         yield
         await state.database.close()
 

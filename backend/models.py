@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION: Final = "20261122_0001"
+SCHEMA_VERSION: Final = "20261122_0002"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 LANGUAGES: Final = {
@@ -289,6 +289,7 @@ _around(
     "before_create",
     "CREATE EXTENSION IF NOT EXISTS btree_gin",
     "CREATE EXTENSION IF NOT EXISTS unaccent",
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
     _search_configurations(),
     SEARCH_TEXT,
     VERSION_GROWS,

@@ -29,7 +29,9 @@ from sqlalchemy import (
     Update,
     bindparam,
 )
+from sqlalchemy.engine.default import StrCompileDialect
 from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.compiler import StrSQLCompiler
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     BooleanClauseList,
@@ -54,6 +56,7 @@ _sound: WeakSet[ClauseElement] = WeakSet()
 _EXTRA: dict[str, Table] = {}
 _OPERATORS = {"@@", "@>", "?|"}
 _READS_BY_ITSELF = re.compile(r"_to_xml|^ts_stat$|^dblink|^pg_(?!sleep$)|^lo_|^current_setting$|^set_config$")
+_COMPILER: Any = StrSQLCompiler(StrCompileDialect(), None)
 _HARMLESS = re.compile(r"\*|\d+|[A-Za-z_]+|'[^']*'")
 
 
@@ -76,7 +79,7 @@ def check(statement: ClauseElement, owner: UUID | None = None) -> None:
         return
     if not isinstance(statement, READABLE):
         raise WallBreached(f"Neither a query nor a change: {_sql(statement)}")
-    _Reader(owner).read(statement)
+    _Reader(owner).read_all(statement)
 
 
 def watch(connection: Connection, statement: Any, many: Any, one: Any, _options: Any) -> None:
@@ -105,16 +108,19 @@ class _Reader:
         self.owner = owner
         self.known: dict[int, set[Place]] = {}
 
+    def read_all(self, statement: ClauseElement) -> None:
+        """The statement and every one in it, wherever it stands."""
+        for part in _within(statement):
+            _readable(part)
+            if isinstance(part, READABLE):
+                self.read(part)
+
     def read(self, statement: ClauseElement) -> set[Place]:
         """The columns that equal the owner in this statement; refuses it when a user's table has none."""
         if id(statement) in self.known:
             return self.known[id(statement)]
         fenced: set[Place] = set()
         self.known[id(statement)] = fenced
-        for part in _within(statement):
-            _readable(part)
-            if part is not statement and isinstance(part, READABLE):
-                self.read(part)
         sources = list(_sources(statement))
         for source in sources:
             if isinstance(source, AliasedReturnsRows):
@@ -244,13 +250,15 @@ def _bare(column: Any) -> Any:
 
 def _within(statement: ClauseElement) -> Iterator[ClauseElement]:
     """Everything in a statement, and what its columns come from, which the tree does not lead to."""
-    waiting: list[ClauseElement] = [statement]
-    seen: set[int] = set()
+    waiting: list[Any] = [statement]
+    seen: dict[int, Any] = {}  # keeps them, since an id is a part's own only as long as the part is there
     while waiting:
-        for part in visitors.iterate(waiting.pop()):
-            if id(part) in seen or not isinstance(part, ClauseElement):
-                continue
-            seen.add(id(part))
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        waiting.extend(part.get_children())
+        if isinstance(part, ClauseElement):
             yield part
             source = getattr(part, "table", None)
             if isinstance(part, ColumnElement) and isinstance(source, AliasedReturnsRows):
@@ -264,8 +272,9 @@ def _is_correlated(statement: Select[Any], source: FromClause) -> bool:
 
 @lru_cache(maxsize=8)
 def _froms(statement: Select[Any]) -> Sequence[FromClause]:
-    """SQLAlchemy half compiles the statement to tell, so it is asked once."""
-    return statement.get_final_froms()
+    """As `get_final_froms` has it, which compiles the whole statement beforehand and makes no use of it."""
+    state: Any = statement._compile_state_factory(statement, _COMPILER)
+    return tuple(state._get_display_froms())
 
 
 def _sources(statement: ClauseElement) -> Iterator[FromClause]:

@@ -16,13 +16,14 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func
 from backend import door
 from backend.schemas.filters import Sort
 from backend.services import task_query
-from backend.services.task_query import CRITERIA, Shape
+from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in
+from backend.services.task_query import Shape
 from tests import servers
 
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
 USERS, EACH = 100, 1000
 OWNER = UUID(int=42)
-NONE: frozenset[str] = frozenset()
+NONE: Form = ("and", ())
 
 # Every user's tasks lie scattered over the table, as they do when all users write; words and tags are in some tasks
 # of everybody, so that an index that was not fenced by user would find a hundred times too many.
@@ -46,22 +47,27 @@ FROM generate_series(0, {USERS * EACH - 1}) n;
 
 VALUES = {
     "owner": OWNER,
-    "in_completed": False,
-    "in_priority": ["high"],
-    "in_due_at": datetime(2026, 5, 10, 12, tzinfo=UTC),
-    "in_due_from": datetime(2026, 5, 10, tzinfo=UTC),
-    "in_due_until": datetime(2026, 5, 12, tzinfo=UTC),
-    "in_now": datetime(2026, 5, 10, 12, tzinfo=UTC),
-    "in_tags": ["tag7"],
-    "in_not_tags": ["tag7"],
-    "in_any_tag_0": ["tag7"],
-    "in_any_tag_1": ["tag8"],
-    "in_search": '"task 7" figs',
+    "in_search": "'task 7' & 'figs'",
+    "in_words": ["task", "figs"],
     "in_language": "en",
     "in_offset": 20,
     "in_limit": 21,
     "after_id": UUID(int=1 << 127),
     "row_id": UUID(int=1 << 127),
+}
+FIRST, END = datetime(2026, 5, 10, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
+ASKED: dict[str, Any] = {
+    "completed": False,
+    "priority": ["high"],
+    "tags": ["tag7"],
+    "any_tag": ["tag7"],
+    "text": "'task 7' & 'figs'",
+    "due_at": FIRST,
+    "overdue": FIRST,
+} | {
+    f"{what}_{side}": at
+    for what in ("due", "created", "updated", "completed")
+    for side, at in (("from", FIRST), ("until", END))
 }
 # The place of a cursor in the middle of each order.
 AFTER = {
@@ -79,11 +85,14 @@ WALKED = {
     Sort.priority: "tasks_priority",
     Sort.due_date: "tasks_due",
 }
-COMBINED = [
-    frozenset({"completed", "priority"}),
-    frozenset({"due_from", "due_until"}),
-    frozenset({"overdue", "tags"}),
-    frozenset({"completed", "priority", "due_until", "tags", "not_tags", "search"}),
+COMBINED: list[Form] = [
+    ("and", ("completed", "priority")),
+    ("and", ("due_from", "due_until")),
+    ("and", ("overdue", "tags")),
+    ("and", ("completed", "priority", "due_until", "tags", ("not", ("any_tag",)), "text")),
+    ("or", ("tags", "tags")),
+    ("or", ("tags", ("and", ("priority", ("not", ("text",)))))),
+    *(("not", (name,)) for name in CRITERIA),
 ]
 
 
@@ -133,9 +142,12 @@ class Plan(dict[str, Any]):
     """As EXPLAIN (FORMAT JSON) gives it."""
 
 
-def plan_for_values(connection: Connection, statement: Any, sort: Sort | None = None) -> Plan:
+def plan_for_values(connection: Connection, statement: Any, shape: Shape | None = None) -> Plan:
     """The statement as the application sends it, bound in the same way, with EXPLAIN before it."""
-    values = {**VALUES, "after_key": AFTER[sort]} if sort else VALUES
+    values = VALUES
+    if shape:
+        named = [name for name in names_in(shape.form) if CRITERIA[name].type is not None]
+        values = {**VALUES, "after_key": AFTER[shape.sort], **{f"in_{n}": ASKED[name] for n, name in enumerate(named)}}
 
     def explain(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         return f"EXPLAIN (FORMAT JSON) {sql}", parameters
@@ -163,8 +175,12 @@ def plan_for_any_values(connection: Connection, statement: Any) -> Plan:
         connection.exec_driver_sql("DEALLOCATE listing")
 
 
-def plans(connection: Connection, statement: Any, sort: Sort | None = None) -> tuple[Plan, Plan]:
-    return plan_for_values(connection, statement, sort), plan_for_any_values(connection, statement)
+def plans(connection: Connection, statement: Any, shape: Shape | None = None) -> tuple[Plan, Plan]:
+    return plan_for_values(connection, statement, shape), plan_for_any_values(connection, statement)
+
+
+def plans_of(connection: Connection, shape: Shape) -> tuple[Plan, Plan]:
+    return plans(connection, task_query.page(shape), shape)
 
 
 def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -187,28 +203,29 @@ def shapes(sort: Sort) -> Iterator[Shape]:
     Crossed with the criteria, all are counted: the page of a counted listing is planned as that of one
     that is not.
     """
-    searching = frozenset({"search"} if sort is Sort.relevance else ())
     for falling in (False, True):
         for after in (False, True):
-            yield Shape(searching, 0, sort, falling, after, counted=False, highlight=False)
-            yield Shape(searching, 0, sort, falling, after, counted=True, highlight=False)
-            for criteria in [*({name} for name in CRITERIA), *COMBINED]:
-                yield Shape(searching | criteria, 0, sort, falling, after, counted=True, highlight=False)
-            for any_tags in (1, 2):
-                yield Shape(searching, any_tags, sort, falling, after, counted=True, highlight=False)
+            yield shape_of(NONE, sort, falling, after, counted=False)
+            for form in (NONE, *CRITERIA, *COMBINED):
+                yield shape_of(form, sort, falling, after)
+
+
+def shape_of(form: Form, sort: Sort, falling: bool, after: bool, *, counted: bool = True) -> Shape:
+    search: Any = "exact" if sort is Sort.relevance else "no"
+    return Shape(form, sort, falling, after, "exact" if counted else "none", search)
 
 
 @pytest.mark.parametrize("sort", Sort)
 def test_no_listing_reads_the_whole_table(connection: Connection, sort: Sort) -> None:
     for shape in shapes(sort):
-        for plan in plans(connection, task_query.page(shape), sort):
+        for plan in plans_of(connection, shape):
             assert reads_by_index(plan), shape
 
 
 def test_a_highlighted_search_does_not_read_the_whole_table(connection: Connection) -> None:
-    shape = Shape(frozenset({"search"}), 0, Sort.relevance, True, after=False, counted=True, highlight=True)
+    shape = shape_of(NONE, Sort.relevance, falling=True, after=False)._replace(highlight=True)
 
-    for plan in plans(connection, task_query.page(shape), Sort.relevance):
+    for plan in plans_of(connection, shape):
         assert reads_by_index(plan)
 
 
@@ -219,10 +236,10 @@ def test_a_highlighted_search_does_not_read_the_whole_table(connection: Connecti
 def test_an_unfiltered_listing_walks_the_index_of_its_sort(
     connection: Connection, sort: Sort, falling: bool, after: bool, counted: bool
 ) -> None:
-    shape = Shape(NONE, 0, sort, falling, after, counted, highlight=False)
+    shape = shape_of(NONE, sort, falling, after, counted=counted)
     index = "tasks_due_falling" if sort is Sort.due_date and falling else WALKED[sort]
 
-    for plan in plans(connection, task_query.page(shape), sort):
+    for plan in plans_of(connection, shape):
         [limit] = [node for node in nodes(plan) if node["Node Type"] == "Limit"]
         *between, scan = list(nodes(limit))[1:]
         assert scan["Index Name"] == index
@@ -233,10 +250,10 @@ def test_an_unfiltered_listing_walks_the_index_of_its_sort(
 @pytest.mark.parametrize("falling", [True, False])
 @pytest.mark.parametrize("sort", WALKED)
 def test_a_cursor_is_where_the_index_is_entered(connection: Connection, sort: Sort, falling: bool) -> None:
-    shape = Shape(NONE, 0, sort, falling, after=True, counted=False, highlight=False)
+    shape = shape_of(NONE, sort, falling, after=True, counted=False)
 
-    for plan in plans(connection, task_query.page(shape), sort):
-        [scan] = [node for node in nodes(plan) if "Index Name" in node]
+    for plan in plans_of(connection, shape):
+        [scan] = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
         # As a filter alone, the place would let the database read all that came before it.
         assert ("version " if sort is Sort.updated else "ROW(") in scan["Index Cond"]
 
@@ -255,8 +272,7 @@ def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connec
 
 
 def test_a_reading_of_the_whole_table_would_be_noticed(connection: Connection) -> None:
-    tasks = task_query.TASKS
-    careless = select(func.count()).select_from(tasks).where(tasks.c.title == bindparam("in_language"))
+    careless = select(func.count()).select_from(TASKS).where(TASKS.c.title == bindparam("in_language"))
 
     for plan in plans(connection, careless):
         assert not reads_by_index(plan)

@@ -1,11 +1,13 @@
 """Tasks: one by one, in batches, and the listing."""
 
+import json
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Path, Request, Response
 
-from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, none_match
+from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, known_tags, none_match
 from backend.routers.answers import items_of, json_answer, problems
 from backend.schemas.filters import DEEPEST, TaskFilter
 from backend.schemas.scalars import Id
@@ -33,15 +35,20 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-@router.get("", response_model=TaskPage, responses=problems(401, 422), openapi_extra=documented(TaskFilter))
+@router.get("", response_model=TaskPage, responses=problems(304, 401, 422), openapi_extra=documented(TaskFilter))
 async def list_tasks(mine: Mine, request: Request) -> Response:
     """List, filter, search and sort your tasks.
 
     A page is one statement, whatever is asked. `Link` leads to the pages around it (RFC 8288). With
     `cursor`, a walk shows every task that nobody changes meanwhile exactly once.
+
+    With `If-None-Match`, a listing in which nothing has changed is a 304 without a body, at next to no
+    cost. A listing that changes with the clock (`overdue`) has no `ETag`.
     """
     filters = asked_of(request, TaskFilter)
-    found = await listing.page(mine, filters)
+    found = await listing.page(mine, filters, {tag.strip('"') for tag in known_tags(request)})
+    if isinstance(found, listing.Unchanged):
+        return Response(status_code=304, headers={"ETag": _weak(found.mark)})
     number = None if filters.cursor else filters.page or 1
     body = items_of(
         found.items,
@@ -49,9 +56,27 @@ async def list_tasks(mine: Mine, request: Request) -> Response:
         page=str(number or "null"),
         limit=str(filters.limit),
         next_cursor=f'"{found.next_cursor}"' if found.next_cursor else "null",
+        **_beside(found),
     )
-    links = _links(request, number, filters.limit, found)
-    return json_answer(body, headers={"Link": links} if links else None)
+    headers = {"ETag": _weak(found.mark)} if found.mark else {}
+    if links := _links(request, number, filters.limit, found):
+        headers["Link"] = links
+    return json_answer(body, headers=headers)
+
+
+def _beside(found: listing.Page) -> dict[str, str]:
+    """What is in the answer only when it was asked for, or helps: JSON."""
+    told = {
+        "estimated": None if found.estimated is None else json.dumps(found.estimated),
+        "facets": found.facets,
+        "did_you_mean": found.did_you_mean and json.dumps(found.did_you_mean, ensure_ascii=False),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _weak(mark: str) -> str:
+    """The same tasks, if not the same bytes."""
+    return f'W/"{mark}"'
 
 
 def _links(request: Request, number: int | None, limit: int, found: listing.Page) -> str:
@@ -67,9 +92,15 @@ def _links(request: Request, number: int | None, limit: int, found: listing.Page
         targets["first"] = ("page", 1)
     if number is not None and found.total is not None and last <= deepest:
         targets["last"] = ("page", last)
-    kept = [pair for pair in parse_qsl(request.url.query, keep_blank_values=True) if pair[0] not in {"page", "cursor"}]
-    path = request.url.path
-    return ", ".join(f'<{path}?{urlencode([*kept, target])}>; rel="{rel}"' for rel, target in targets.items())
+    start = f"{request.scope['path']}?{_kept(request.scope['query_string'])}"
+    return ", ".join(f'<{start}{name}={place}>; rel="{rel}"' for rel, (name, place) in targets.items())
+
+
+@lru_cache(maxsize=1024)
+def _kept(query: bytes) -> str:
+    """The parameters that all pages have in common."""
+    pairs = parse_qsl(query.decode(), keep_blank_values=True)
+    return "".join(f"{urlencode([pair])}&" for pair in pairs if pair[0] not in {"page", "cursor"})
 
 
 @router.post(

@@ -1,9 +1,10 @@
 """What a listing is asked for: the parameters of `GET /v1/tasks` and `GET /v1/tags`."""
 
+import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backend.models import Priority
 from backend.schemas.scalars import Characters, DayOrInstant, Tag, Text, Trimmed, Truth, Whole, Wire, Zone
@@ -14,6 +15,27 @@ DEEPEST = 10_000
 SEARCH_WORDS = 32
 """A match is sought for each word in each of a user's tasks: a page of words would keep the database busy."""
 
+FUZZY_WORDS = 8
+"""Each is compared with all the words of some 2,000 tasks."""
+
+_WORDS = re.compile(rf'\s*[^\s"*-][^\s"*]*(\s+[^\s"*-][^\s"*]*){{0,{FUZZY_WORDS - 1}}}\s*')
+
+
+def _facets(value: Any) -> Any:
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("the same one is given twice")
+    return values
+
+
+Facets = Annotated[
+    tuple[Literal["tag", "priority", "status"], ...],
+    BeforeValidator(_facets, json_schema_input_type=str),
+    AfterValidator(_once),
+]
 FilterTags = Annotated[list[Tag], Field(max_length=20)]
 
 
@@ -47,6 +69,14 @@ class TaskFilter(Wire):
         description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`.',
         examples=['figs "the kitchen" -dead'],
     )
+    fuzzy: Truth = Field(
+        False, description="Finds also what is written nearly as the words of `search`, which then are only words."
+    )
+    filter: Annotated[Trimmed, Characters(1, 1_000)] | None = Field(
+        None,
+        description="An expression of the filter language, besides the other parameters: docs/filters.md.",
+        examples=['priority:high due<tomorrow (tag:home or tag:"deep work") -tag:waiting'],
+    )
     sort: Sort | None = Field(
         None,
         description="`created` (newest first, the default), `updated` (newest first), `title` (A first), `priority` "
@@ -62,10 +92,23 @@ class TaskFilter(Wire):
     cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
         None, description="`next_cursor` of the answer before, with the same filter and sort."
     )
-    count: Literal["exact", "none"] | None = Field(
-        None, description="Whether `total` is counted: `exact` by default, `none` by default with `cursor`."
+    count: Literal["exact", "estimate", "none"] | None = Field(
+        None,
+        description="Whether `total` is counted: `exact` by default, `none` by default with `cursor`. `estimate` is "
+        "exact up to 10,000 and an estimate above, and `estimated` says which.",
+    )
+    facets: Facets = Field(
+        (),
+        description="`tag`, `priority`, `status`, with commas: how many of the tasks found have each of their values.",
+        examples=["tag,priority"],
     )
     highlight: Truth = Field(False, description="Adds `snippet` to each item; needs `search`.")
+
+    # As a key it is itself: the same query is read once (`deps.asked_of`), and what follows from it is kept.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -77,8 +120,10 @@ class TaskFilter(Wire):
             raise ValueError("`sort=relevance` needs `search`")
         if self.search is not None and len(self.search.split()) > SEARCH_WORDS:
             raise ValueError(f"`search` has more than {SEARCH_WORDS} words")
-        if self.search is None and self.highlight:
-            raise ValueError("`highlight` needs `search`")
+        if self.search is None and (self.highlight or self.fuzzy):
+            raise ValueError(f"`{'highlight' if self.highlight else 'fuzzy'}` needs `search`")
+        if self.search is not None and self.fuzzy and not _WORDS.fullmatch(self.search):
+            raise ValueError(f"with `fuzzy`, `search` is at most {FUZZY_WORDS} words, without quotes, - or *")
         return self
 
 

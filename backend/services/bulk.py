@@ -28,7 +28,7 @@ from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
 from backend.security import hash_password
 from backend.services.accounts import USERS, email_key, open_account
-from backend.services.task_query import TASKS
+from backend.services.task_criteria import TASKS
 from backend.services.tasks import GIVEN, derived
 
 CHUNK = 10_000  # lines in memory at once

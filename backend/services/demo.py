@@ -15,7 +15,8 @@ from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
 from backend.security import hash_password
 from backend.services.accounts import USERS, open_account
-from backend.services.task_query import TASKS, shown
+from backend.services.task_criteria import TASKS
+from backend.services.task_query import shown
 from backend.services.tasks import GIVEN, jsonable, row_of
 
 EMAIL: Final = "demo@example.com"

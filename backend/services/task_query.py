@@ -1,74 +1,40 @@
 """The listing as SQL: builds statements, runs none.
 
-A statement depends on the *shape* of what is asked: which criteria are set, the sort and its direction,
+A statement depends on the *shape* of what is asked: the form of the tree, the sort and its direction,
 by page or from a cursor, counted or not. There is one statement a shape, made once; values are bound.
 The page leaves Postgres as JSON text, a row an item.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
-    DateTime,
     Integer,
+    Subquery,
     Text,
     Uuid,
-    and_,
     bindparam,
+    case,
     cast,
     desc,
     func,
     literal_column,
-    not_,
-    or_,
     select,
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
-from backend.door import Query, as_json, iso, statement, text_of
-from backend.models import Task, table
+from backend.door import COUNTER, Query, as_json, iso, statement, text_of
 from backend.schemas.filters import Sort
+from backend.services import task_counts as counts
+from backend.services.task_counts import Where
+from backend.services.task_criteria import DUE, DUE_FALLING, TASKS, Form, condition, living
+from backend.services.task_search import QUERY, loosely, meant, rank, snippet, vocabulary
 from backend.wall import OWNER
 
-TASKS = table(Task)
-
-_WHEN = DateTime(timezone=True)
-NEVER: ColumnElement[Any] = literal_column("'infinity'", _WHEN)
-DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=_WHEN)  # as the index tasks_due has it
-DUE_FALLING = func.coalesce(TASKS.c.due_date, literal_column("'-infinity'", _WHEN), type_=_WHEN)
-CONFIGURATION = func.search_config(bindparam("in_language", type_=Text()))
-# What separates words in the row's vector separates them here.
-QUERY = func.websearch_to_tsquery(CONFIGURATION, func.search_text(bindparam("in_search", type_=Text())))
-NOW = bindparam("in_now", type_=_WHEN)
-SNIPPET = literal_column(
-    """'StartSel=<mark>, StopSel=</mark>, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter=" … "'""",
-    Text(),
-)
-
-
-def _tags(name: str) -> ColumnElement[Any]:
-    return bindparam(name, type_=JSONB())
-
-
-CRITERIA: Mapping[str, ColumnElement[bool]] = {
-    "completed": TASKS.c.completed == bindparam("in_completed", type_=Boolean()),
-    "priority": TASKS.c.priority == func.any(bindparam("in_priority", type_=ARRAY(TASKS.c.priority.type))),
-    "due_at": DUE == bindparam("in_due_at", type_=_WHEN),
-    "due_from": and_(DUE >= bindparam("in_due_from", type_=_WHEN), DUE < NEVER),
-    "due_until": DUE < bindparam("in_due_until", type_=_WHEN),
-    "overdue": and_(DUE < NOW, not_(TASKS.c.completed)),
-    "not_overdue": or_(DUE >= NOW, TASKS.c.completed),
-    "dated": DUE < NEVER,
-    "undated": DUE == NEVER,
-    "tags": TASKS.c.tags.contains(_tags("in_tags")),
-    "not_tags": not_(TASKS.c.tags.has_any(bindparam("in_not_tags", type_=ARRAY(Text())))),
-    "search": TASKS.c.search.op("@@", is_comparison=True)(QUERY),
-}
-"""A line a criterion; what is left out narrows nothing. `any_tags` has a line a tag: see `_where`."""
+EPOCH = func.left(cast(COUNTER.c.epoch, Text()), literal_column("8")).label("epoch")
+"""Tells a database that was restored, and counts once more, from what it was."""
 
 
 class Order(NamedTuple):
@@ -84,19 +50,19 @@ SORTS: Mapping[Sort, Order] = {
     Sort.title: Order(TASKS.c.title_key, falling=False),
     Sort.priority: Order(TASKS.c.priority, falling=True),
     Sort.due_date: Order(DUE, falling=False, turned=DUE_FALLING),
-    # real, like ts_rank_cd itself: as a double it never compares equal, and a cursor over it never ends
-    Sort.relevance: Order(func.ts_rank_cd(TASKS.c.search, QUERY, type_=REAL()), falling=True),
+    Sort.relevance: Order(rank(QUERY), falling=True),
 }
 
 
 class Shape(NamedTuple):
-    criteria: frozenset[str]
-    any_tags: int  # how many
+    form: Form  # of the tree that is asked for
     sort: Sort
     falling: bool
-    after: bool  # from a cursor, not by page
-    counted: bool
-    highlight: bool
+    after: bool = False  # from a cursor, not by page
+    total: Literal["exact", "estimate", "none"] = "exact"
+    search: Literal["no", "exact", "fuzzy"] = "no"
+    highlight: bool = False
+    facets: tuple[str, ...] = ()
 
 
 def shown(row: Any) -> list[ColumnElement[Any]]:
@@ -116,27 +82,38 @@ def shown(row: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def _living() -> list[ColumnElement[bool]]:
-    """The only way to the table: the owner's tasks that are not in the trash."""
-    return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
-
-
-def _where(shape: Shape) -> list[ColumnElement[bool]]:
-    where = [*_living(), *(CRITERIA[name] for name in sorted(shape.criteria))]
-    if shape.any_tags:  # an OR of @>, which the index on tags can answer; ?| it cannot
-        where.append(or_(*(TASKS.c.tags.contains(_tags(f"in_any_tag_{n}")) for n in range(shape.any_tags))))
-    return where
-
-
 @statement
 def page(shape: Shape) -> Query:
-    """Rows of (total, place, body): `limit` tasks from `offset` or after the cursor's place.
+    """Rows of (seq, epoch, …, place, body): `limit` tasks from `offset` or after the cursor's place.
 
-    Counted, there is always a first row; its `id` is null when there is no task.
+    There is a first row even when there is no task, with a null `place`; without an account there is none.
     """
+    words = vocabulary() if shape.search != "no" else None
+    query = select(loosely(words).c.query).scalar_subquery() if words is not None and shape.search == "fuzzy" else QUERY
+    where = [*living(), condition(shape.form)]
+    if shape.search != "no":
+        where.append(TASKS.c.search.op("@@", is_comparison=True)(query))
+    found = _found(shape, where, query)
+    item = as_json(found, [*shown(found.c), *([snippet(found.c, query)] if shape.highlight else [])])
+    place = (cast(found.c.id, Text()) + literal_column("' '") + cast(found.c.key, Text())).label("place")
+    known = _known(shape, where).subquery("known")
+    columns = [*known.c, place, text_of(item)]
+    if words is not None:
+        columns.append(case((found.c.id.is_(None), meant(words))).label("did_you_mean"))
+    turn = _turn(shape)
+    return (
+        select(*columns)
+        .select_from(known.outerjoin(found, true()).outerjoin(item, true()))
+        .order_by(turn(found.c.key), turn(found.c.id))
+    )
+
+
+def _found(shape: Shape, where: Where, query: Any) -> Subquery:
+    """The rows of the page, and the key that each is sorted by."""
     order = SORTS[shape.sort]
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
-    where = _where(shape)
+    if shape.sort is Sort.relevance:
+        key = rank(query)
     wanted = select(*_columns(), key.label("key")).where(*where)
     if shape.after:
         there: Any = cast(bindparam("after_key", type_=Text()), key.type)
@@ -146,23 +123,32 @@ def page(shape: Shape) -> Query:
         wanted = wanted.where(here < there if shape.falling else here > there)
     else:
         wanted = wanted.offset(bindparam("in_offset", type_=Integer()))
-    turn: Callable[[Any], Any] = desc if shape.falling else lambda column: column
+    turn = _turn(shape)
     ties = [] if order.unique else [turn(TASKS.c.id)]
-    wanted = wanted.order_by(turn(key), *ties).limit(bindparam("in_limit", type_=Integer()))
-    found = wanted.subquery("found")
-    item = as_json(found, [*shown(found.c), *([_snippet(found.c)] if shape.highlight else [])])
-    place = func.concat(cast(found.c.id, Text()), literal_column("' '"), cast(found.c.key, Text())).label("place")
-    if not shape.counted:
-        rows = select(place, text_of(item)).select_from(found.join(item, true()))
-        return rows.order_by(turn(found.c.key), turn(found.c.id))
-    total = select(func.count()).select_from(TASKS).where(*where).scalar_subquery()
-    counted = select(total.label("total")).subquery("counted")
-    everything = counted.outerjoin(found, true()).outerjoin(item, true())
-    return (
-        select(counted.c.total, found.c.id, place, text_of(item))
-        .select_from(everything)
-        .order_by(turn(found.c.key), turn(found.c.id))
-    )
+    return wanted.order_by(turn(key), *ties).limit(bindparam("in_limit", type_=Integer())).subquery("found")
+
+
+def _turn(shape: Shape) -> Callable[[Any], Any]:
+    return desc if shape.falling else lambda column: column
+
+
+def _known(shape: Shape, where: Where) -> Query:
+    """What the answer says beside the page: one row."""
+    about: list[ColumnElement[Any]] = [COUNTER.c.seq, EPOCH]
+    if shape.total == "exact":
+        about.append(counts.exact(where).label("total"))
+    elif shape.total == "estimate":
+        total, estimated = counts.or_estimate(where)
+        about += [total.label("total"), estimated.label("estimated")]
+    if shape.facets:
+        about.append(counts.facets(shape.facets, where).label("facets"))
+    return select(*about).where(COUNTER.c.user_id == OWNER)
+
+
+@statement
+def counter() -> Query:
+    """How far the owner's changes have come: all that a listing depends on besides itself and the clock."""
+    return select(COUNTER.c.seq, EPOCH).where(COUNTER.c.user_id == OWNER)
 
 
 def _columns() -> list[ColumnElement[Any]]:
@@ -170,17 +156,9 @@ def _columns() -> list[ColumnElement[Any]]:
     return [TASKS.c[name] for name in [*named, "version", "created_at", "updated_at"]]
 
 
-def _snippet(row: Any) -> ColumnElement[str]:
-    """Escaped before the marks are set, so that a title is never taken for HTML."""
-    text: Any = func.concat_ws(literal_column("' · '"), row.title, row.description)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = func.replace(text, literal_column(f"'{character}'"), literal_column(f"'{entity}'"))
-    return func.ts_headline(CONFIGURATION, text, QUERY, SNIPPET).label("snippet")
-
-
 @statement
 def one() -> Query:
-    this = select(*_columns()).where(*_living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
+    this = select(*_columns()).where(*living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
     item = as_json(this, shown(this.c))
     return select(this.c.version, text_of(item)).select_from(this.join(item, true()))
 
@@ -193,7 +171,7 @@ def tag_counts() -> Query:
     counts = (
         select(tag.c.value.label("tag"), func.count().label("count"))
         .select_from(TASKS.join(tag, true()))
-        .where(*_living())
+        .where(*living())
         .group_by(tag.c.value)
         .order_by(func.count().desc(), name)
         .limit(bindparam("in_limit", type_=Integer()))

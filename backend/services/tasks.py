@@ -10,7 +10,8 @@ from backend.rules.text import sort_key
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
 from backend.security import new_id
-from backend.services.task_query import TASKS, one, shown
+from backend.services.task_criteria import TASKS
+from backend.services.task_query import one, shown
 
 GIVEN = ("id", "title", "title_key", "description", "priority", "due_date", "tags", "completed", "language")
 GONE = frozenset({"deleted_at"})

@@ -1,0 +1,148 @@
+"""What may be asked of a task, as SQL: a tree becomes a condition here and nowhere else.
+
+A statement depends on the tree's *form*, which is the tree without its values; those are bound as
+`in_0`, `in_1`, … in the order in which they stand. No condition is ever null, so that NOT is the complement.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from itertools import count
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Text,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
+
+from backend.models import Task, table
+from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
+from backend.wall import OWNER
+
+TASKS = table(Task)
+
+WHEN = DateTime(timezone=True)
+NEVER: ColumnElement[Any] = literal_column("'infinity'", WHEN)
+BEFORE_ALL: ColumnElement[Any] = literal_column("'-infinity'", WHEN)
+DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=WHEN)  # as the index tasks_due has it
+DUE_FALLING = func.coalesce(TASKS.c.due_date, BEFORE_ALL, type_=WHEN)
+CONFIGURATION = func.search_config(bindparam("in_language", type_=Text()))
+
+Form = str | tuple[str, tuple["Form", ...]]
+"""A tree without values: the name of a criterion, or `and`, `or`, `not` and what they join."""
+
+
+def tsquery(text: Any) -> ColumnElement[Any]:
+    """What separates words in the row's vector separates them here."""
+    return func.to_tsquery(CONFIGURATION, func.search_text(text))
+
+
+def _says(text: Any) -> ColumnElement[bool]:
+    return TASKS.c.search.op("@@", is_comparison=True)(tsquery(text))
+
+
+def living() -> list[ColumnElement[bool]]:
+    """The only way to the table: the owner's tasks that are not in the trash."""
+    return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
+
+
+class Criterion(NamedTuple):
+    type: TypeEngine[Any] | None  # of its value; None where it has none
+    line: Callable[[Any], ColumnElement[bool]]
+
+
+CRITERIA: Mapping[str, Criterion] = {
+    "completed": Criterion(Boolean(), lambda value: TASKS.c.completed == value),
+    "priority": Criterion(ARRAY(TASKS.c.priority.type), lambda these: TASKS.c.priority == func.any(these)),
+    "due_at": Criterion(WHEN, lambda moment: DUE == moment),
+    "due_from": Criterion(WHEN, lambda first: and_(DUE >= first, DUE < NEVER)),
+    "due_until": Criterion(WHEN, lambda end: DUE < end),
+    "created_from": Criterion(WHEN, lambda first: TASKS.c.created_at >= first),
+    "created_until": Criterion(WHEN, lambda end: TASKS.c.created_at < end),
+    "updated_from": Criterion(WHEN, lambda first: TASKS.c.updated_at >= first),
+    "updated_until": Criterion(WHEN, lambda end: TASKS.c.updated_at < end),
+    "completed_from": Criterion(WHEN, lambda first: func.coalesce(TASKS.c.completed_at, BEFORE_ALL) >= first),
+    "completed_until": Criterion(WHEN, lambda end: func.coalesce(TASKS.c.completed_at, NEVER) < end),
+    "overdue": Criterion(WHEN, lambda now: and_(DUE < now, not_(TASKS.c.completed))),
+    "dated": Criterion(None, lambda _: DUE < NEVER),
+    "tagged": Criterion(None, lambda _: func.jsonb_array_length(TASKS.c.tags) > literal_column("0")),
+    "described": Criterion(
+        None, lambda _: func.coalesce(TASKS.c.description, literal_column("''")) != literal_column("''")
+    ),
+    "tags": Criterion(JSONB(), lambda all_of: TASKS.c.tags.contains(all_of)),
+    "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
+    "text": Criterion(Text(), _says),
+}
+"""A line a criterion. `overdue` is asked with the time, which the tree does not know."""
+
+
+def form_of(node: Node) -> Form:
+    match node:
+        case Term(name):
+            return name
+        case Not(part):
+            return "not", (form_of(part),)
+        case AllOf(parts):
+            return "and", tuple(map(form_of, parts))
+        case AnyOf(parts):
+            return "or", tuple(map(form_of, parts))
+
+
+def values_of(node: Node, now: datetime) -> Iterator[Any]:
+    """In the order in which `condition` binds them."""
+    match node:
+        case Term(name, value):
+            if CRITERIA[name].type is not None:
+                yield now if name == "overdue" else value
+        case Not(part):
+            yield from values_of(part, now)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from values_of(part, now)
+
+
+def names_in(form: Form) -> Iterator[str]:
+    """Of the criteria, in order."""
+    if isinstance(form, str):
+        yield form
+    else:
+        for part in form[1]:
+            yield from names_in(part)
+
+
+def condition(form: Form) -> ColumnElement[bool]:
+    return _condition(form, map("in_{}".format, count()))
+
+
+def _condition(form: Form, names: Iterator[str]) -> ColumnElement[bool]:
+    if isinstance(form, str):
+        kind, line = CRITERIA[form]
+        return line(None if kind is None else bindparam(next(names), type_=kind))
+    joined, parts = form
+    made = [_condition(part, names) for part in parts]
+    if joined == "not":
+        return not_(made[0])
+    return and_(true(), *made) if joined == "and" else or_(false(), *made)
+
+
+def canonical(node: Node) -> Node:
+    """Flat, and its parts in one order: what asks for the same in another order shares a statement."""
+    if isinstance(node, Not):
+        return Not(canonical(node.part))
+    if isinstance(node, Term):
+        return node
+    kind = type(node)
+    parts = [canonical(part) for part in node.parts]
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, kind) else [part])]
+    return flat[0] if len(flat) == 1 else kind(tuple(sorted(flat, key=lambda part: str(form_of(part)))))

@@ -1,0 +1,128 @@
+"""Full-text search as SQL: the query, its rank, its snippets, and the words that were nearly typed."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Double,
+    Select,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, REAL, TSQUERY
+
+from backend.services.task_criteria import CONFIGURATION, TASKS, living, tsquery
+
+QUERY: Final = tsquery(bindparam("in_search", type_=Text()))
+SNIPPET: Final = literal_column(
+    """'StartSel=<mark>, StopSel=</mark>, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter=" … "'""",
+    Text(),
+)
+RECENT: Final[Any] = literal_column("2000")
+"""Tasks whose titles and tags make the vocabulary: more would take longer than somebody waits for a hint."""
+NEAR: Final[Any] = cast(literal_column("'0.4'"), REAL())
+"""How similar a word must be, of 1: `figgs` is to `figs` by 0.57, `zurch` to `zurich` by 0.44 (pg_trgm)."""
+NEAREST: Final[Any] = literal_column("3")
+
+
+def _number(text: str) -> ColumnElement[float]:
+    return cast(literal_column(f"'{text}'"), Double())
+
+
+def rank(query: Any) -> ColumnElement[float]:
+    """Title over tags over description, short over long; what is open and what is young a little before the rest.
+
+    An order by it does not move with the clock: youth counts by halving every ten years, so that the ratio
+    of two tasks stays as it is. real, like ts_rank itself: a double never compares equal to what a cursor
+    brings back, and the walk would never end.
+    """
+    open_first = case((TASKS.c.completed, _number("0.9")), else_=_number("1"))
+    decades = func.date_part(literal_column("'epoch'"), TASKS.c.created_at, type_=Double()) / _number("315569520")
+    since_2020 = func.greatest(_number("-10"), func.least(_number("10"), decades - _number("5")))
+    young_first = func.power(_number("2"), since_2020)
+    by_length: Any = literal_column("1")  # divides by 1 + log(words)
+    return cast(func.ts_rank(TASKS.c.search, query, by_length) * open_first * young_first, REAL())
+
+
+def snippet(row: Any, query: Any) -> ColumnElement[str]:
+    """Escaped before the marks are set, so that a title is never taken for HTML."""
+    text: Any = func.concat_ws(literal_column("' · '"), row.title, row.description)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = func.replace(text, literal_column(f"'{character}'"), literal_column(f"'{entity}'"))
+    return func.ts_headline(CONFIGURATION, text, query, SNIPPET).label("snippet")
+
+
+def vocabulary() -> CTE:
+    """The words in the owner's recent titles and tags, as they are written, and in how many tasks."""
+    recent = (
+        select(TASKS.c.title, TASKS.c.tags)
+        .where(*living())
+        .order_by(TASKS.c.created_at.desc(), TASKS.c.id.desc())
+        .limit(RECENT)
+        .subquery("recent")
+    )
+    text = func.search_text(recent.c.title + literal_column("' '") + cast(recent.c.tags, Text()))
+    vector = func.to_tsvector(func.search_config(literal_column("'simple'")), text)
+    words = func.unnest(vector).table_valued("lexeme", "positions", "weights", name="words", joins_implicitly=True)
+    word: Any = words.c.lexeme
+    return (
+        select(word.label("word"), func.count().label("tasks"))
+        .select_from(recent.join(words, true()))
+        .where(func.char_length(word).between(literal_column("3"), literal_column("40")))
+        .group_by(word)
+        .cte("vocabulary")
+    )
+
+
+def _near(known: CTE, typed: Any, most: ColumnElement[int]) -> Select[Any]:
+    """Of the words that are known the nearest to the one that was typed, which may be the same."""
+    likeness = func.similarity(known.c.word, typed)
+    nearest = likeness.desc(), known.c.tasks.desc(), known.c.word
+    return select(known.c.word).where(likeness >= NEAR).order_by(*nearest).limit(most)
+
+
+def _typed() -> Any:
+    words = func.unnest(bindparam("in_words", type_=ARRAY(Text())))
+    return words.table_valued("word", with_ordinality="n", name="typed").render_derived()
+
+
+def loosely(known: CTE) -> CTE:
+    """The query that also finds what is written nearly as the words that were typed: all of them, each or its like."""
+    typed = _typed()
+    near = _near(known, typed.c.word, NEAREST).correlate(typed).lateral("near")
+    alike = select(func.string_agg(_lexemes(near.c.word), literal_column("' | '"))).scalar_subquery()
+    either = func.concat_ws(literal_column("' | '"), _lexemes(typed.c.word), alike)
+    # A stop word leaves nothing to put brackets around.
+    each = case((either != literal_column("''"), func.concat(literal_column("'('"), either, literal_column("')'"))))
+    all_of = func.string_agg(each, literal_column("' & '"))
+    return (
+        select(cast(func.coalesce(all_of, literal_column("''")), TSQUERY).label("query"))
+        .select_from(typed)
+        .cte("loose")
+    )
+
+
+def _lexemes(word: Any) -> ColumnElement[str]:
+    """As text of a tsquery; null for a stop word."""
+    query = func.plainto_tsquery(CONFIGURATION, func.search_text(word))
+    return func.nullif(cast(query, Text()), literal_column("''"))
+
+
+def meant(known: CTE) -> ColumnElement[str]:
+    """What was typed with the nearest known words instead; null when it would be the same."""
+    typed = _typed()
+    near = _near(known, typed.c.word, literal_column("1")).correlate(typed).lateral("near")
+    best = func.coalesce(near.c.word, typed.c.word)
+    text = func.string_agg(best, literal_column("' '"))
+    return (
+        select(case((func.bool_or(best != typed.c.word), text)))
+        .select_from(typed.outerjoin(near, true()))
+        .scalar_subquery()
+    )
