@@ -51,7 +51,7 @@ async def list_tasks(mine: Mine, request: Request) -> Response:
         return Response(status_code=304, headers={"ETag": _weak(found.mark)})
     number = None if filters.cursor else filters.page or 1
     body = items_of(
-        found.items,
+        [found.items],
         total="null" if found.total is None else str(found.total),
         page=str(number or "null"),
         limit=str(filters.limit),

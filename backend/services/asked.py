@@ -7,8 +7,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from backend.door import Query
 from backend.errors import Invalid
-from backend.models import SCHEMA_VERSION
+from backend.models import SCHEMA_VERSION, configuration
 from backend.rules import days, search
 from backend.rules import filters as language
 from backend.rules.days import day_in
@@ -16,9 +17,10 @@ from backend.rules.text import sort_key
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
 from backend.schemas.filters import Sort, TaskFilter
 from backend.services.task_criteria import canonical, form_of, names_in, values_of
-from backend.services.task_query import SORTS, Shape
+from backend.services.task_query import SORTS, Shape, page
 
 KEPT = 1024  # questions
+COMMON_LIMITS = {20, 50, 100, 200}  # have statements of their own
 _ANY_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _NOT_BOUND = {"page", "limit", "cursor", "count", "highlight", "facets", "sort", "order", "tz"}
 
@@ -29,6 +31,7 @@ class Asked:
 
     tree: Node
     shape: Shape
+    statement: Query
     values: dict[str, Any]
     timed: bool  # a walk has to keep the time at which it began
     moving: bool  # the answer changes with the clock alone
@@ -65,24 +68,29 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None) -> Aske
         form=form,
         sort=sort,
         falling=falling,
-        after=filters.cursor is not None,
+        start="cursor" if filters.cursor else "page" if (filters.page or 1) > 1 else "first",
+        limit=filters.limit if filters.limit in COMMON_LIMITS else None,
         total=filters.count or ("none" if filters.cursor else "exact"),
         search="no" if filters.search is None else "fuzzy" if filters.fuzzy else "exact",
         highlight=filters.highlight,
         facets=filters.facets,
     )
-    values: dict[str, Any] = {"in_limit": filters.limit + 1}  # the one more tells whether there is a next page
-    if not shape.after:
+    values: dict[str, Any] = {}
+    if shape.limit is None:
+        values["in_limit"] = filters.limit
+    if shape.start == "page":
         values["in_offset"] = ((filters.page or 1) - 1) * filters.limit
+    if shape.planned_anew:
+        values["in_anew"] = True
     if filters.search is not None:
         sought = search.read(filters.search)
         values |= {"in_search": sought.tsquery, "in_words": [sort_key(word) for word in sought.words]}
     if filters.search is not None or "text" in names:
-        values["in_language"] = code
+        values["in_configuration"] = configuration(code)
     moving = "overdue" in names
     answer = (SCHEMA_VERSION, shape, list(values_of(tree, _ANY_TIME)), values, filters.cursor)
     mark = blake2b(repr(answer).encode(), digest_size=9).hexdigest()
-    return Asked(tree, shape, values, moving or filters.filter is not None, moving, mark)
+    return Asked(tree, shape, page(shape), values, moving or filters.filter is not None, moving, mark)
 
 
 def _parts(filters: TaskFilter, zone: str, today: date | None) -> Iterator[Node]:

@@ -18,7 +18,7 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    items: list[str]  # JSON
+    items: str  # JSON, with commas between
     total: int | None
     next_cursor: str | None
     mark: str | None  # changes when the answer may have; none where it changes with the clock
@@ -51,26 +51,23 @@ async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) ->
             values["after_id"] = after.id
     if known and (mark := await _unchanged(mine, question, known)):
         return Unchanged(mark)
-    rows = await mine.read(task_query.page(question.shape), values)
+    rows = await mine.read(question.statement, values)
     if not rows:
         raise account_gone()
     first = rows[0]
     shape = question.shape
-    if first.place is None:
-        rows = []
     following = None
-    if len(rows) > filters.limit:
-        row_id, _, key = rows[filters.limit - 1].place.partition(" ")
+    if first.there > filters.limit:
+        row_id, _, key = first.place.partition(" ")
         following = cursor.seal(bound, cursor.Position(row_id, key, now if question.timed else None))
-    items = [row.body for row in rows[: filters.limit]]
     return Page(
-        items,
+        first.body or "",
         total=None if shape.total == "none" else first.total,
         next_cursor=following,
         mark=None if question.moving else _mark(question, first),
         estimated=first.estimated if shape.total == "estimate" else None,
         facets=first.facets if shape.facets else None,
-        did_you_mean=first.did_you_mean if shape.search == "exact" else None,
+        did_you_mean=first.did_you_mean if shape.search != "no" and shape.start == "first" else None,
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    cast,
     false,
     func,
     literal_column,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     or_,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG, array
 from sqlalchemy.types import TypeEngine
 
 from backend.models import Task, table
@@ -37,7 +38,10 @@ NEVER: ColumnElement[Any] = literal_column("'infinity'", WHEN)
 BEFORE_ALL: ColumnElement[Any] = literal_column("'-infinity'", WHEN)
 DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=WHEN)  # as the index tasks_due has it
 DUE_FALLING = func.coalesce(TASKS.c.due_date, BEFORE_ALL, type_=WHEN)
-CONFIGURATION = func.search_config(bindparam("in_language", type_=Text()))
+MY_TAGS = func.jsonb_set(literal_column("'{}'"), array([cast(TASKS.c.user_id, Text())]), TASKS.c.tags, type_=JSONB())
+"""`{user: tags}`, as the index tasks_tags has it."""
+CONFIGURATION = cast(bindparam("in_configuration", type_=Text()), REGCONFIG())
+"""Named, and not by `search_config` from the language, which would be planned anew for each query."""
 
 Form = str | tuple[str, tuple["Form", ...]]
 """A tree without values: the name of a criterion, or `and`, `or`, `not` and what they join."""
@@ -55,6 +59,11 @@ def _says(text: Any) -> ColumnElement[bool]:
 def living() -> list[ColumnElement[bool]]:
     """The only way to the table: the owner's tasks that are not in the trash."""
     return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
+
+
+def _tagged(all_of: Any) -> ColumnElement[bool]:
+    these = func.jsonb_set(literal_column("'{}'"), array([cast(OWNER, Text())]), all_of, type_=JSONB())
+    return MY_TAGS.op("@>", is_comparison=True)(these)
 
 
 class Criterion(NamedTuple):
@@ -80,7 +89,7 @@ CRITERIA: Mapping[str, Criterion] = {
     "described": Criterion(
         None, lambda _: func.coalesce(TASKS.c.description, literal_column("''")) != literal_column("''")
     ),
-    "tags": Criterion(JSONB(), lambda all_of: TASKS.c.tags.contains(all_of)),
+    "tags": Criterion(JSONB(), _tagged),
     "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
     "text": Criterion(Text(), _says),
 }
