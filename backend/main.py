@@ -1,7 +1,7 @@
 """The one file that knows every room: `uvicorn --factory backend.main:create_app`."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -11,14 +11,16 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import config, handlers, orphans
 from backend.deps import State
-from backend.direct import Direct
+from backend.direct import Direct, Read, Write
 from backend.routers import auth, health, tags, tasks
 from backend.routers.answers import Problem
 from backend.rules import filters
+from backend.schemas.tasks import TaskCreate
 
 BODY_BYTES: Final = 1024 * 1024
 STATIC: Final = "/docs/static"
@@ -56,7 +58,9 @@ class Tend(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """What `add_middleware` adds lies around the direct way as well."""
         added, self.user_middleware = self.user_middleware, []
-        stack: ASGIApp = Direct(super().build_middleware_stack(), {"/v1/tasks": tasks.list_tasks})
+        reads: Mapping[str, Read] = {"/v1/tasks": tasks.list_tasks}
+        writes: Mapping[str, tuple[type[BaseModel], Write]] = {"/v1/tasks": (TaskCreate, tasks.create_task)}
+        stack: ASGIApp = Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES)
         for middleware, arguments, options in reversed(added):
             stack = middleware(stack, *arguments, **options)
         return stack
