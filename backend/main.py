@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import config, handlers, orphans
+from backend import config, handlers, memory, orphans
 from backend.deps import State
 from backend.direct import Direct, Read, Write
 from backend.routers import auth, health, tags, tasks
@@ -68,6 +68,7 @@ class Tend(FastAPI):
 
 def create_app(settings: config.Settings | None = None) -> FastAPI:
     """The application. Reads the environment unless it is given settings; raises SettingsError."""
+    memory.give_back()
     settings = settings or config.load()
     state = State(settings)
 
