@@ -44,7 +44,20 @@ async def test_whatever_is_asked_the_listing_is_one_statement(
 
     await alice.page(**parameters)
 
-    assert len(statements) == 1, statements
+    assert len([sql for sql in statements if "similarity" not in sql]) == 1, statements
+
+
+async def test_only_a_search_that_finds_nothing_asks_one_more_for_a_suggestion(
+    alice: Client, statements: Statements
+) -> None:
+    await alice.add("Water the figs")
+    statements.clear()
+
+    for parameters, more in (({"search": "figs"}, 0), ({"search": "figgs"}, 1), ({"search": "figgs", "page": 2}, 0)):
+        await alice.page(**parameters)
+        assert len(statements) == 1 + more, statements
+        assert len([sql for sql in statements if "similarity" in sql]) == more
+        statements.clear()
 
 
 async def test_a_page_from_a_cursor_is_one_statement_counted_or_not(alice: Client, statements: Statements) -> None:

@@ -39,7 +39,8 @@ def etag(version: int) -> str:
 async def list_tasks(mine: Mine, request: Request) -> Response:
     """List, filter, search and sort your tasks.
 
-    A page is one statement, whatever is asked. `Link` leads to the pages around it (RFC 8288). With
+    A page is one statement, whatever is asked; only a search that finds nothing asks one more, for
+    `did_you_mean`. `Link` leads to the pages around it (RFC 8288). With
     `cursor`, a walk shows every task that nobody changes meanwhile exactly once.
 
     With `If-None-Match`, a listing in which nothing has changed is a 304 without a body, at next to no

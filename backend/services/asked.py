@@ -35,6 +35,7 @@ class Asked:
     values: dict[str, Any]
     timed: bool  # a walk has to keep the time at which it began
     moving: bool  # the answer changes with the clock alone
+    words: list[str]  # that are searched for
     mark: str  # of all that the answer depends on besides the user's data and the clock
 
     def at(self, now: datetime) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None) -> Aske
         highlight=filters.highlight,
         facets=filters.facets,
     )
+    sought = search.read(filters.search or "")
+    words = [sort_key(word) for word in sought.words]
     values: dict[str, Any] = {}
     if shape.limit is None:
         values["in_limit"] = filters.limit
@@ -83,14 +86,15 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None) -> Aske
     if shape.planned_anew:
         values["in_anew"] = True
     if filters.search is not None:
-        sought = search.read(filters.search)
-        values |= {"in_search": sought.tsquery, "in_words": [sort_key(word) for word in sought.words]}
+        values["in_search"] = sought.tsquery
+        if filters.fuzzy:
+            values["in_words"] = words
     if filters.search is not None or "text" in names:
         values["in_configuration"] = configuration(code)
     moving = "overdue" in names
     answer = (SCHEMA_VERSION, shape, list(values_of(tree, _ANY_TIME)), values, filters.cursor)
     mark = blake2b(repr(answer).encode(), digest_size=9).hexdigest()
-    return Asked(tree, shape, page(shape), values, moving or filters.filter is not None, moving, mark)
+    return Asked(tree, shape, page(shape), values, moving or filters.filter is not None, moving, words, mark)
 
 
 def _parts(filters: TaskFilter, zone: str, today: date | None) -> Iterator[Node]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from backend.errors import Invalid
 from backend.rules import cursor
-from backend.schemas.filters import TagFilter, TaskFilter
+from backend.schemas.filters import FUZZY_WORDS, TagFilter, TaskFilter
 from backend.scope import Scope, account_gone
 from backend.services import task_query
 from backend.services.asked import Asked, asked, binding, today_in
@@ -35,7 +35,8 @@ class Unchanged:
 
 
 async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) -> Page | Unchanged:
-    """One statement; with `known` marks of former answers, first a look at the owner's counter.
+    """One statement. With `known` marks of former answers, first a look at the owner's counter; after a search
+    that finds nothing, one for a suggestion.
 
     Raises Invalid for a cursor of another user, filter or sort.
     """
@@ -67,8 +68,17 @@ async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) ->
         mark=None if question.moving else _mark(question, first),
         estimated=first.estimated if shape.total == "estimate" else None,
         facets=first.facets if shape.facets else None,
-        did_you_mean=first.did_you_mean if shape.search != "no" and shape.start == "first" else None,
+        did_you_mean=await _suggestion(mine, question) if not first.there else None,
     )
+
+
+async def _suggestion(mine: Scope, question: Asked) -> str | None:
+    """The words that were searched for in vain, as they are written in other tasks: a statement more."""
+    if question.shape.start != "first" or not question.words:
+        return None
+    rows = await mine.read(task_query.suggestion(), {"in_words": question.words[:FUZZY_WORDS]})
+    suggestion: str | None = rows[0].did_you_mean
+    return suggestion
 
 
 async def _unchanged(mine: Scope, question: Asked, known: Collection[str]) -> str | None:

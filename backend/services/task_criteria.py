@@ -40,7 +40,7 @@ DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=WHEN)  # as the index tasks_d
 DUE_FALLING = func.coalesce(TASKS.c.due_date, BEFORE_ALL, type_=WHEN)
 MY_TAGS = func.jsonb_set(literal_column("'{}'"), array([cast(TASKS.c.user_id, Text())]), TASKS.c.tags, type_=JSONB())
 """`{user: tags}`, as the index tasks_tags has it."""
-CONFIGURATION = cast(bindparam("in_configuration", type_=Text()), REGCONFIG())
+CONFIGURATION = bindparam("in_configuration", type_=REGCONFIG())
 """Named, and not by `search_config` from the language, which would be planned anew for each query."""
 
 Form = str | tuple[str, tuple["Form", ...]]
