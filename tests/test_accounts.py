@@ -259,3 +259,34 @@ async def test_a_token_of_an_account_that_is_gone_writes_nothing(alice: Client, 
         await alice.get("/v1/me"),
     ):
         assert_problem(answer, 401)
+
+
+async def test_an_account_has_the_time_zone_and_language_that_it_was_opened_with(http: httpx.AsyncClient) -> None:
+    wanted = {
+        "email": "lou@example.com",
+        "password": "correct horse battery",
+        "name": "Lou",
+        "timezone": "Asia/Tokyo",
+        "language": "de",
+    }
+    opened = await http.post("/v1/auth/register", json=wanted)
+    assert (opened.json()["timezone"], opened.json()["language"]) == ("Asia/Tokyo", "de")
+    form = {"username": "lou@example.com", "password": "correct horse battery"}
+    token = (await http.post("/v1/auth/token", data=form)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    due = "2030-05-09T15:00:00Z"  # midnight in Tokyo
+    await http.post("/v1/tasks", json={"title": "Die Häuser am Fluss", "due_date": due}, headers=headers)
+
+    for query, total in (("search=haus", 1), ("search=die", 0), ("due_date=2030-05-10", 1), ("due_date=2030-05-09", 0)):
+        answer = await http.get(f"/v1/tasks?{query}", headers=headers)
+        assert answer.json()["total"] == total, query
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timezone": "Mars/Olympus"}, {"timezone": ""}, {"language": "english"}, {"language": "E1"}, {"language": 1}],
+)
+async def test_a_time_zone_or_language_that_is_none_is_refused(http: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+    wanted = {"email": "lou@example.com", "password": "correct horse battery", "name": "Lou", **wrong}
+
+    assert_problem(await http.post("/v1/auth/register", json=wanted), 422)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from backend.schemas.scalars import Email, Name, Password, Text, Wire
+from backend.schemas.scalars import Email, Language, Name, Password, Text, Wire, Zone
 
 
 class Register(Wire):
@@ -19,6 +19,12 @@ class Register(Wire):
     email: Email
     password: Password
     name: Name
+    timezone: Zone = Field("UTC", description="An IANA time zone: in which a day begins and ends.")
+    language: Language = Field(
+        "en",
+        description="In which tasks are written, and searched: two letters of ISO 639-1. One that Postgres has no "
+        "stemmer for is searched word by word, as is `simple`.",
+    )
 
 
 class TokenForm(Wire):

@@ -30,6 +30,7 @@ from backend.security import PASSWORD_CHARACTERS
 
 MOST_UNKNOWN: Final = 20
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_LANGUAGE: Final = re.compile(r"[a-z]{2}|simple", re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -77,6 +78,12 @@ def _day_or_instant(value: Any) -> Any:
 
 def _zone(value: str) -> str:
     days.zone(value)
+    return value
+
+
+def _language(value: str) -> str:
+    if not _LANGUAGE.fullmatch(value):
+        raise ValueError("expected a language by its two letters (ISO 639-1), like en or de, or simple for none")
     return value
 
 
@@ -143,6 +150,11 @@ DayOrInstant = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}),
 ]
 Zone = Annotated[Text, Characters(1, 64), AfterValidator(_zone)]
+Language = Annotated[
+    StrictStr,
+    AfterValidator(_language),
+    WithJsonSchema({"type": "string", "pattern": "^([a-z]{2}|simple)$"}),
+]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Email = Annotated[Text, Characters(3, 254), AfterValidator(normal_email), Field(json_schema_extra={"format": "email"})]

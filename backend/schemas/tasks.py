@@ -98,12 +98,28 @@ class TaskListed(TaskRead):
     )
 
 
+class Facet(Wire):
+    value: str = Field(examples=["home"])
+    count: int = Field(examples=[3])
+
+
+class Facets(Wire):
+    tag: list[Facet] = Field([], description="The hundred most used first, then by name.")
+    priority: list[Facet] = Field([], description="All three, from high to low.")
+    status: list[Facet] = Field([], description="`pending` and `completed`.")
+
+
 class TaskPage(Wire):
     items: list[TaskListed]
     total: int | None = Field(description="How many the filter finds; null when not counted.")
     page: int | None = Field(description="null with a cursor.")
     limit: int
     next_cursor: str | None = Field(description="null at the end.")
+    estimated: bool | None = Field(None, description="With `count=estimate`: whether `total` is an estimate.")
+    facets: Facets | None = Field(None, description="With `facets`: those that were asked for.")
+    did_you_mean: str | None = Field(
+        None, description="After a search that finds nothing: its words as they are written in other tasks of yours."
+    )
 
 
 class TaskBatch(Wire):

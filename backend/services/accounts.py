@@ -62,16 +62,25 @@ def email_key(email: str) -> str:
 async def register(database: Database, wanted: Register) -> str:
     """The account as JSON. A taken address is the database's to refuse."""
     hashed = await hash_password(wanted.password)
-    return await open_account(database, wanted.email, wanted.name, hashed)
+    return await open_account(database, wanted.email, wanted.name, hashed, wanted.timezone, wanted.language)
 
 
-async def open_account(database: Database, email: str, name: str, password_hash: str | None) -> str:
+async def open_account(
+    database: Database,
+    email: str,
+    name: str,
+    password_hash: str | None,
+    timezone: str = "UTC",
+    language: str = "en",
+) -> str:
     values = {
         "id": new_id(),
         "email": email,
         "email_key": email_key(email),
         "name": name,
         "password_hash": password_hash,
+        "timezone": timezone,
+        "language": language,
     }
     rows = await database.write(_open_account(), {f"new_{name}": value for name, value in values.items()})
     return str(rows[0].body)
@@ -136,7 +145,7 @@ def _shown(row: Any) -> list[ColumnElement[Any]]:
 
 @statement
 def _open_account() -> Query:
-    names = ("id", "email", "email_key", "name", "password_hash")
+    names = ("id", "email", "email_key", "name", "password_hash", "timezone", "language")
     new = {name: bindparam(f"new_{name}", type_=USERS.c[name].type) for name in names}
     made = insert(USERS).values(new).returning(*USERS.c).cte("made")
     counter = insert(COUNTERS).from_select(["user_id"], select(made.c.id), include_defaults=False).cte("counter")
