@@ -1,7 +1,7 @@
 """Tasks: one by one, in batches, and the listing."""
 
 import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
@@ -67,12 +67,9 @@ async def list_tasks(mine: Mine, request: Request) -> Response:
 
 def _beside(found: listing.Page) -> dict[str, str]:
     """What is in the answer only when it was asked for, or helps: JSON."""
-    told = {
-        "estimated": None if found.estimated is None else json.dumps(found.estimated),
-        "facets": found.facets,
-        "did_you_mean": found.did_you_mean and json.dumps(found.did_you_mean, ensure_ascii=False),
-    }
-    return {name: value for name, value in told.items() if value is not None}
+    told = {"estimated": found.estimated, "facets": found.facets, "did_you_mean": found.did_you_mean}
+    compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    return {name: compact(value) for name, value in told.items() if value is not None}
 
 
 def _weak(mark: str) -> str:

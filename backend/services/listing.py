@@ -23,7 +23,7 @@ class Page:
     next_cursor: str | None
     mark: str | None  # changes when the answer may have; none where it changes with the clock
     estimated: bool | None  # none unless an estimate would do
-    facets: str | None  # JSON
+    facets: dict[str, Any] | None
     did_you_mean: str | None
 
 

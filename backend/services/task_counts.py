@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Text, case, cast, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Integer, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from backend.door import COUNTER
@@ -53,11 +53,11 @@ def _estimate(where: Where) -> ColumnElement[int]:
     return select(whole).select_from(slices.join(TASKS, true())).where(*inside, *where).scalar_subquery()
 
 
-def facets(names: Iterable[str], where: Where) -> ColumnElement[str]:
+def facets(names: Iterable[str], where: Where) -> ColumnElement[Any]:
     """JSON: for each facet its values and how many of the tasks that are found have them."""
     made = {"tag": _tags, "priority": _priorities, "status": _statuses}
     parts = [part for name in names for part in (literal_column(f"'{name}'"), made[name](where))]
-    return cast(func.json_build_object(*parts), Text())
+    return func.json_build_object(*parts)
 
 
 def _statuses(where: Where) -> ColumnElement[Any]:
