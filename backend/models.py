@@ -213,7 +213,7 @@ class Task(SQLModel, table=True):
         # in a list until there is a megabyte of it: a thousand tasks in one statement take half the time.
         Index(
             "tasks_search",
-            "user_id",
+            text("(user_id::text)"),  # as no other index has it: see services/task_criteria.py
             "search",
             postgresql_using="gin",
             postgresql_with={"fastupdate": "on", "gin_pending_list_limit": 1024},

@@ -39,6 +39,7 @@ from sqlalchemy.sql.elements import (
     ColumnClause,
     ColumnElement,
     Grouping,
+    True_,
 )
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import custom_op
@@ -320,5 +321,8 @@ def _conjuncts(criterion: Any, only: str | None) -> Iterator[tuple[Any, Any, str
     elif isinstance(criterion, BooleanClauseList) and criterion.operator is operators.and_:
         for clause in criterion.clauses:
             yield from _conjuncts(clause, only)
+    elif isinstance(criterion, BinaryExpression) and criterion.operator is operators.is_:
+        if isinstance(criterion.right, True_):
+            yield from _conjuncts(criterion.left, only)
     elif isinstance(criterion, BinaryExpression) and criterion.operator is operators.eq:
         yield criterion.left, criterion.right, only

@@ -93,7 +93,7 @@ COMBINED: list[Form] = [
     ("and", ("completed", "priority", "due_until", "tags", ("not", ("any_tag",)), "text")),
     ("or", ("tags", "tags")),
     ("or", ("tags", ("and", ("priority", ("not", ("text",)))))),
-    *(("not", (name,)) for name in CRITERIA),
+    *(("not", (name,)) for name in ("due_until", "tags", "text")),
 ]
 
 
@@ -227,7 +227,7 @@ def test_no_listing_reads_the_whole_table(connection: Connection, sort: Sort) ->
 
 def test_what_depends_on_the_values_is_planned_for_them_each_time(connection: Connection) -> None:
     """Postgres takes a plan for any values where it is cheaper than those for their values were."""
-    for form in ("tags", "text", "due_from", ("or", ("tags", "completed"))):
+    for form in ("due_from", "priority", ("or", ("tags", "completed"))):
         shape = shape_of(form, Sort.created, falling=True, after=False)
 
         for_values, for_any = plans(connection, task_query.page(shape), shape)
@@ -240,7 +240,18 @@ def test_a_plain_page_is_planned_once(connection: Connection) -> None:
 
     for_values, for_any = plans(connection, task_query.page(shape), shape)
 
-    assert for_any["Total Cost"] <= 1.01 * for_values["Total Cost"]
+    assert for_any["Total Cost"] <= 1.1 * for_values["Total Cost"]  # and the planning counts
+
+
+@pytest.mark.parametrize("form", ["tags", "text", ("and", ("completed", "priority", "tags"))])
+def test_words_and_tags_are_found_by_their_index_for_any_user(connection: Connection, form: Form) -> None:
+    shape = shape_of(form, Sort.created, falling=True, after=False)
+
+    for plan in plans(connection, task_query.page(shape), shape):
+        reads = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
+        indexes = {node["Index Name"] for node in nodes(plan) if "Bitmap Index" in node["Node Type"]}
+        assert {node["Node Type"] for node in reads} == {"Bitmap Heap Scan"}
+        assert indexes == {"tasks_search" if form == "text" else "tasks_tags"}
 
 
 def test_a_highlighted_search_does_not_read_the_whole_table(connection: Connection) -> None:

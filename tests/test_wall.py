@@ -14,6 +14,7 @@ from sqlalchemy import (
     column,
     delete,
     exists,
+    false,
     func,
     insert,
     literal_column,
@@ -46,6 +47,8 @@ LEAKS = {
     "only the count": select(func.count()).select_from(T),
     "an OR that opens it": select(T.c.title).where(or_(MINE, T.c.completed)),
     "a NOT around it": select(T.c.title).where(not_(MINE)),
+    "the opposite of it": select(T.c.title).where(MINE.is_(false())),
+    "anything but it": select(T.c.title).where(MINE.is_not(true())),
     "another comparison": select(T.c.title).where(T.c.user_id != OWNER),
     "another column": select(T.c.title).where(T.c.id == OWNER),
     "a fixed user": select(T.c.title).where(T.c.user_id == uuid4()),
@@ -112,6 +115,7 @@ LEAKS = {
 }
 
 SOUND = {
+    "the owner's rows, however they are found": select(T.c.title).where(MINE.is_(true())),
     "the owner's rows": select(T.c.title).where(MINE, T.c.completed),
     "turned around": select(T.c.title).where(OWNER == T.c.user_id),
     "an OR inside": select(T.c.title).where(MINE, or_(T.c.completed, T.c.title == "x")),

@@ -25,15 +25,29 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     )
-    # A thousand tasks in one statement take half the time; the list that a search reads besides stays short.
-    op.execute("ALTER INDEX tasks_search SET (fastupdate = on, gin_pending_list_limit = 1024)")
+    # By the user's id as text, which no other index has: the plan is the same for a user with five tasks and for
+    # one with a hundred thousand. With fastupdate, a thousand tasks in one statement take half the time; the list
+    # that a search reads besides stays short.
+    op.drop_index("tasks_search", "tasks")
+    op.create_index(
+        "tasks_search",
+        "tasks",
+        [sa.text("(user_id::text)"), "search"],
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "on", "gin_pending_list_limit": 1024},
+    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute("ALTER INDEX tasks_search RESET (gin_pending_list_limit)")
-    op.execute("ALTER INDEX tasks_search SET (fastupdate = off)")
-    op.execute("SELECT gin_clean_pending_list('tasks_search')")
+    op.drop_index("tasks_search", "tasks")
+    op.create_index(
+        "tasks_search",
+        "tasks",
+        ["user_id", "search"],
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    )
     op.drop_index("tasks_tags", "tasks")
     op.create_index(
         "tasks_tags",

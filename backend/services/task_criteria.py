@@ -52,13 +52,25 @@ def tsquery(text: Any) -> ColumnElement[Any]:
     return func.to_tsquery(CONFIGURATION, func.search_text(text))
 
 
-def _says(text: Any) -> ColumnElement[bool]:
-    return TASKS.c.search.op("@@", is_comparison=True)(tsquery(text))
+def says(query: Any) -> ColumnElement[bool]:
+    """Both columns of the index tasks_search."""
+    whose = cast(TASKS.c.user_id, Text()) == cast(OWNER, Text())
+    return and_(whose, TASKS.c.search.op("@@", is_comparison=True)(query))
 
 
 def living() -> list[ColumnElement[bool]]:
     """The only way to the table: the owner's tasks that are not in the trash."""
     return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
+
+
+def sought() -> list[ColumnElement[bool]]:
+    """The same, for what is found by words or tags, whose indexes have the user in their keys.
+
+    IS TRUE keeps Postgres from any other index, here and around every other condition: in a plan for any
+    values it takes a user for one of average size, reads all their tasks and looks at each, which took 76 ms
+    instead of 5 for a user with 12,000.
+    """
+    return [(TASKS.c.user_id == OWNER).is_(true()), TASKS.c.deleted_at.is_(None)]
 
 
 def _tagged(all_of: Any) -> ColumnElement[bool]:
@@ -91,9 +103,13 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "tags": Criterion(JSONB(), _tagged),
     "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
-    "text": Criterion(Text(), _says),
+    "text": Criterion(Text(), lambda text: says(tsquery(text))),
 }
 """A line a criterion. `overdue` is asked with the time, which the tree does not know."""
+
+
+SOUGHT = {"tags", "text"}
+"""Criteria whose indexes have the user in their keys."""
 
 
 def form_of(node: Node) -> Form:
@@ -132,6 +148,14 @@ def names_in(form: Form) -> Iterator[str]:
 
 def condition(form: Form) -> ColumnElement[bool]:
     return _condition(form, map("in_{}".format, count()))
+
+
+def sought_condition(form: Form) -> ColumnElement[bool]:
+    """The same for `sought`: of the parts that are joined by AND, only words and tags are for an index."""
+    names = map("in_{}".format, count())
+    parts = form[1] if isinstance(form, tuple) and form[0] == "and" else (form,)
+    made = [(part, _condition(part, names)) for part in parts]
+    return and_(true(), *(each if part in SOUGHT else each.is_(true()) for part, each in made))
 
 
 def _condition(form: Form, names: Iterator[str]) -> ColumnElement[bool]:

@@ -31,7 +31,19 @@ from backend.door import COUNTER, Query, as_json, iso, statement, text_of
 from backend.schemas.filters import Sort
 from backend.services import task_counts as counts
 from backend.services.task_counts import Where
-from backend.services.task_criteria import DUE, DUE_FALLING, TASKS, Form, condition, living, names_in
+from backend.services.task_criteria import (
+    DUE,
+    DUE_FALLING,
+    SOUGHT,
+    TASKS,
+    Form,
+    condition,
+    living,
+    names_in,
+    says,
+    sought,
+    sought_condition,
+)
 from backend.services.task_search import QUERY, loosely, meant, rank, snippet, vocabulary
 from backend.wall import OWNER
 
@@ -48,7 +60,7 @@ PLANNED_ANEW = or_(
 """True, and gone when the statement is planned for its values; never run, but dear in a plan for any values.
 
 Postgres would prefer such a plan, once a statement is prepared, where it looks cheaper: made for a user of
-average size, it reads all of a user's tasks and looks at each, and took 76 ms instead of 5 for one of 12,000.
+average size, it is slow for one with many tasks.
 """
 INSENSITIVE = {"completed"}
 """Criteria that change no plan: an order is walked, and what does not fit is passed over."""
@@ -83,8 +95,14 @@ class Shape(NamedTuple):
     facets: tuple[str, ...] = ()
 
     @property
+    def sought(self) -> bool:
+        """Found by words or tags, whatever else is asked of it."""
+        whole = self.form[1] if isinstance(self.form, tuple) and self.form[0] == "and" else (self.form,)
+        return self.search != "no" or not SOUGHT.isdisjoint(part for part in whole if isinstance(part, str))
+
+    @property
     def planned_anew(self) -> bool:
-        return self.search != "no" or not INSENSITIVE.issuperset(names_in(self.form))
+        return not self.sought and not INSENSITIVE.issuperset(names_in(self.form))
 
 
 def shown(row: Any) -> list[ColumnElement[Any]]:
@@ -112,9 +130,9 @@ def page(shape: Shape) -> Query:
     Without an account there is no row. One row and not one a task: the driver takes 7 µs for each.
     """
     query = select(loosely(vocabulary()).c.query).scalar_subquery() if shape.search == "fuzzy" else QUERY
-    where = [*living(), condition(shape.form), *([PLANNED_ANEW] if shape.planned_anew else [])]
-    if shape.search != "no":
-        where.append(TASKS.c.search.op("@@", is_comparison=True)(query))
+    where = [*sought(), sought_condition(shape.form)] if shape.sought else [*living(), condition(shape.form)]
+    where += [says(query)] if shape.search != "no" else []
+    where += [PLANNED_ANEW] if shape.planned_anew else []
     known = _known(shape, where).subquery("known")
     listed = _listed(shape, _found(shape, where, query), query).subquery("listed")
     return select(*known.c, *listed.c).select_from(known.join(listed, true()))
@@ -150,7 +168,8 @@ def _found(shape: Shape, where: Where, query: Any) -> Subquery:
         here: Any = key
         if not order.unique:
             here, there = tuple_(key, TASKS.c.id), tuple_(there, bindparam("after_id", type_=Uuid()))
-        wanted = wanted.where(here < there if shape.falling else here > there)
+        further = here < there if shape.falling else here > there
+        wanted = wanted.where(further.is_(true()) if shape.sought else further)
     if shape.start == "page":
         wanted = wanted.offset(bindparam("in_offset", type_=Integer()))
     turn = _turn(shape)
