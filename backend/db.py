@@ -132,14 +132,19 @@ class Database:
         await cursor.execute(sql.text, bound)
         return await cursor.fetchall() if sql.row else []
 
+    def _share(self, owner: UUID) -> asyncio.Semaphore:
+        share = self._shares.get(owner)
+        if share is None:
+            share = self._shares[owner] = asyncio.Semaphore(max(1, self._size // 2))
+        return share
+
     @asynccontextmanager
     async def _turn(self, owner: UUID | None, patience: int = 1) -> AsyncIterator[None]:
         """A place at the pool, and a deadline for all that follows. Raises Unavailable.
 
         One user has at most half of the pool at once, so that nobody can keep the others waiting.
         """
-        half = max(1, self._size // 2)
-        share = self._shares.setdefault(owner, asyncio.Semaphore(half)) if owner else nullcontext()
+        share = self._share(owner) if owner else nullcontext()
         try:
             async with asyncio.timeout(self._deadline * patience), share, self._gate:
                 yield
