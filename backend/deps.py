@@ -165,7 +165,7 @@ async def no_parameters(request: Request) -> None:
 NO_PARAMETERS = [Depends(no_parameters)]
 
 IfMatch = Annotated[
-    list[str] | None, Header(description='Only if the task is still at this ETag, like `"7"`.', examples=['"7"'])
+    list[str] | None, Header(description='Only if it is still at this ETag, like `"7"`.', examples=['"7"'])
 ]
 
 

@@ -44,6 +44,8 @@ STATUS: Final[dict[type[TendError], int]] = {
 CONSTRAINTS: Final = {
     "users_email_key_key": Conflict("This address has an account already."),
     "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
+    "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
+    "filters_name": Conflict("A filter with this name exists already."),
 }
 MOST_FAULTS: Final = 50
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")

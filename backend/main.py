@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import config, handlers, memory, orphans
 from backend.deps import State
 from backend.direct import Direct, Read, Write
-from backend.routers import auth, health, tags, tasks
+from backend.routers import auth, health, saved_filters, tags, tasks
 from backend.routers.answers import Problem
 from backend.rules import filters
 from backend.schemas.tasks import TaskCreate
@@ -93,7 +93,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     )
     app.state.tend = state
     handlers.install(app)
-    for router in (tasks.router, tags.router, auth.me_router, auth.router, health.router):
+    for router in (tasks.router, tags.router, saved_filters.router, auth.me_router, auth.router, health.router):
         app.include_router(router)
     _serve_docs(app)
     return app

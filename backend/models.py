@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION: Final = "20261122_0002"
+SCHEMA_VERSION: Final = "20261122_0003"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 LANGUAGES: Final = {
@@ -241,6 +241,36 @@ class Task(SQLModel, table=True):
     search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True))
 
 
+class SavedFilter(SQLModel, table=True):
+    """A text of the filter language under a name, read anew whenever it is asked for."""
+
+    __tablename__ = "filters"
+    __table_args__ = (
+        UniqueConstraint("user_id", "version"),
+        CheckConstraint("version > 0", name="version_positive"),
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
+        CheckConstraint("char_length(name_key) <= 200", name="name_key_length"),
+        CheckConstraint("char_length(filter) BETWEEN 1 AND 1000", name="filter_length"),
+        CheckConstraint("sort IN ('created', 'updated', 'title', 'priority', 'due_date')", name="sort_known"),
+        CheckConstraint("\"order\" IN ('asc', 'desc')", name="order_known"),
+        # A name is free again when its filter was deleted.
+        Index("filters_name", "user_id", "name", unique=True, postgresql_where=LIVING),
+        Index("filters_listed", "user_id", "name_key", "id", postgresql_where=LIVING),
+    )
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    name: str = Field(sa_type=Text)
+    name_key: str = Field(sa_type=String(collation="C"))  # rules.text.sort_key(name)
+    filter: str = Field(sa_type=Text)
+    sort: str | None = Field(sa_type=Text)
+    order: str | None = Field(sa_type=Text)
+    created_at: datetime = _instant(now=True)
+    updated_at: datetime = _instant(now=True)
+    deleted_at: datetime | None = _instant(nullable=True)
+
+
 def table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
@@ -306,3 +336,4 @@ _around(
     VERSION_GROWS,
 )
 _around(table(Task), "after_create", VERSION_TRIGGER)
+_around(table(SavedFilter), "after_create", VERSION_TRIGGER.replace("tasks", "filters"))

@@ -50,6 +50,12 @@ class Client:
         items: list[Json] = answer.json()["items"]
         return items
 
+    async def save(self, name: str, text: str, **fields: Any) -> Json:
+        answer = await self.post("/v1/filters", {"name": name, "filter": text, **fields})
+        assert answer.status_code == 201, answer.text
+        saved: Json = answer.json()
+        return saved
+
     async def page(self, **parameters: Any) -> Json:
         answer = await self.get("/v1/tasks", params=parameters)
         assert answer.status_code == 200, answer.text

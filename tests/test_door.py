@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import IntegrityError
 from psycopg.errors import RaiseException, SerializationFailure
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import Table, bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend import door
@@ -45,8 +45,10 @@ async def counter(mine: Scope) -> int:
     return int(rows[0].seq)
 
 
-async def rivals_change(connection: AsyncConnection, mine: Scope, task_id: UUID, **values: Any) -> None:
-    this = update(T).where(T.c.user_id == mine.user_id, T.c.id == task_id)
+async def rivals_change(
+    connection: AsyncConnection, mine: Scope, row_id: UUID, target: Table = T, **values: Any
+) -> None:
+    this = update(target).where(target.c.user_id == mine.user_id, target.c.id == row_id)
     change = this.values(version=await _next(connection, mine), **values)
     await connection.execute(change.execution_options(crosses_users="a rival, by its own id"))
 

@@ -20,6 +20,8 @@ INSERT INTO sessions (id, user_id, expires_at) SELECT gen_random_uuid(), id, now
 INSERT INTO refresh_tokens (digest, session_id) SELECT sha256(id::text::bytea), id FROM sessions;
 INSERT INTO tasks (user_id, id, version, title, title_key, tags)
 SELECT id, gen_random_uuid(), n, 'Task ' || n, 'task ' || n, '["a"]' FROM users, generate_series(1, 50) n;
+INSERT INTO filters (user_id, id, version, name, name_key, filter)
+SELECT id, gen_random_uuid(), n, 'Filter ' || n, 'filter ' || n, 'figs' FROM users, generate_series(51, 60) n;
 """
 
 

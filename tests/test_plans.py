@@ -15,13 +15,13 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import task_query
+from backend.services import saved_filters, task_query
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in
 from backend.services.task_query import Shape
 from tests import servers
 
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
-USERS, EACH = 100, 1000
+USERS, EACH, FILTERS = 100, 1000, 50
 OWNER = UUID(int=42)
 NONE: Form = ("and", ())
 
@@ -43,6 +43,11 @@ SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, 1 + n /
        timestamptz '2026-01-01Z' + n * interval '1 minute', timestamptz '2026-01-01Z' + n * interval '1 minute',
        CASE WHEN n % 50 = 0 THEN timestamptz '2026-01-02Z' END
 FROM generate_series(0, {USERS * EACH - 1}) n;
+
+INSERT INTO filters (user_id, id, version, name, name_key, filter)
+SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH} + 1 + n / {USERS},
+       'Filter ' || n, 'filter ' || n, 'figs'
+FROM generate_series(0, {USERS * FILTERS - 1}) n;
 """
 
 VALUES = {
@@ -55,6 +60,8 @@ VALUES = {
     "in_limit": 20,
     "after_id": UUID(int=1 << 127),
     "row_id": UUID(int=1 << 127),
+    "saved_id": UUID(int=1 << 127),
+    "after_key": "filter 50",
 }
 FIRST, END = datetime(2026, 5, 10, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
 ASKED: dict[str, Any] = {
@@ -126,7 +133,7 @@ def fill(connection: Connection) -> None:
     )
     for definition in definitions:
         connection.exec_driver_sql(f"DROP INDEX {definition.split()[2]}")
-    for statement in (*FILL.split(";\n"), *definitions, "VACUUM ANALYZE tasks", "ANALYZE users"):
+    for statement in (*FILL.split(";\n"), *definitions, "VACUUM ANALYZE tasks", "ANALYZE users, filters"):
         if statement.strip():
             connection.execute(text(statement.replace(":", "\\:")))
 
@@ -191,10 +198,10 @@ def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from nodes(part)
 
 
-def reads_by_index(plan: Mapping[str, Any]) -> bool:
-    """Every reading of tasks is through an index, with the user among its conditions, and there is one at least."""
-    reads = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
-    indexes = [node for node in nodes(plan) if str(node.get("Index Name", "")).startswith("tasks_")]
+def reads_by_index(plan: Mapping[str, Any], table: str = "tasks") -> bool:
+    """Every reading of the table is through an index, with the user among its conditions, and there is one at least."""
+    reads = [node for node in nodes(plan) if node.get("Relation Name") == table]
+    indexes = [node for node in nodes(plan) if str(node.get("Index Name", "")).startswith(f"{table}_")]
     fenced = all("user_id" in node.get("Index Cond", "") for node in indexes)
     return bool(indexes) and fenced and all("Seq Scan" not in node["Node Type"] for node in reads)
 
@@ -296,6 +303,19 @@ def test_one_task_is_read_by_its_key(connection: Connection) -> None:
         assert scan["Index Name"] == "tasks_pkey"
         assert "(user_id = " in scan["Index Cond"]
         assert "(id = " in scan["Index Cond"]
+
+
+def test_a_saved_filter_is_found_by_its_key(connection: Connection) -> None:
+    for plan in plans(connection, task_query.counter_and_saved()):
+        [scan] = [node for node in nodes(plan) if node.get("Relation Name") == "filters"]
+        assert scan["Index Name"] == "filters_pkey"
+        assert "(id = " in scan["Index Cond"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_saved_filters_are_listed_without_reading_the_whole_table(connection: Connection, after: bool) -> None:
+    for plan in plans(connection, saved_filters.listed(after)):
+        assert reads_by_index(plan, "filters")
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:

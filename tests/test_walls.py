@@ -1,6 +1,8 @@
 """Every route of the application, as a stranger and as another user: nobody sees, touches or infers."""
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +31,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/tasks/batch"): {"tasks": [{"title": "x"}]},
     ("PATCH", "/v1/tasks/batch"): {"ids": ["{task_id}"], "set": {"title": "Taken over"}},
     ("POST", "/v1/tasks/batch/delete"): {"ids": ["{task_id}"]},
+    ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
+    ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
 }
 
 
@@ -40,12 +44,18 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
                 yield method, route.path or ""
 
 
-def filled(value: Any, task_id: str) -> Any:
+def filled(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {name: filled(part, task_id) for name, part in value.items()}
+        return {name: filled(part, ids) for name, part in value.items()}
     if isinstance(value, list):
-        return [filled(part, task_id) for part in value]
-    return value.replace("{task_id}", task_id) if isinstance(value, str) else value
+        return [filled(part, ids) for part in value]
+    return value.format_map(ids) if isinstance(value, str) else value
+
+
+def anything() -> Mapping[str, str]:
+    """Ids of nothing, whatever they are asked for."""
+    unknown = str(uuid4())
+    return defaultdict(lambda: unknown)
 
 
 async def test_the_table_of_routes_is_read(app: FastAPI) -> None:
@@ -59,28 +69,33 @@ async def test_a_stranger_is_401_on_every_route(
 ) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     for method, path in routes(app):
-        address = filled(path, str(uuid4()))
+        address = filled(path, anything())
         answer = await http.request(method, address, json=BODIES.get((method, path)), headers=headers)
         assert_problem(answer, 401)
 
 
-async def test_another_user_s_task_answers_as_one_that_is_not_there(app: FastAPI, alice: Client, bob: Client) -> None:
-    task = await alice.add("Secret", tags=["secret"], description="secret")
-    unknown = str(uuid4())
+async def test_another_user_s_row_answers_as_one_that_is_not_there(app: FastAPI, alice: Client, bob: Client) -> None:
+    hers = {
+        "task_id": await alice.add("Secret", tags=["secret"], description="secret"),
+        "filter_id": await alice.save("Secret", "secret"),
+    }
+    ids, nowhere = {name: row["id"] for name, row in hers.items()}, anything()
+    versions = ", ".join(f'"{row["version"]}"' for row in hers.values())
 
     for method, path in routes(app):
         answers = []
-        for task_id in (task["id"], unknown):
-            body = filled(BODIES.get((method, path)), task_id)
-            headers = {"If-None-Match": "*"} if method == "GET" else {"If-Match": f'"{task["version"]}"'}
-            answers.append(await bob.call(method, filled(path, task_id), json=body, headers=headers))
+        for named in (ids, nowhere):
+            body = filled(BODIES.get((method, path)), named)
+            headers = {"If-None-Match": "*"} if method == "GET" else {"If-Match": versions}
+            answers.append(await bob.call(method, filled(path, named), json=body, headers=headers))
         theirs, nothing = answers
         assert "secret" not in theirs.text.lower()
-        if "{task_id}" in path or "{task_id}" in str(BODIES.get((method, path))):
+        for name in re.findall(r"\{(\w+)\}", f"{path} {BODIES.get((method, path))}"):
             assert theirs.status_code == nothing.status_code == 404, (method, path)
-            assert theirs.text.replace(task["id"], unknown) == nothing.text
+            assert theirs.text.replace(ids[name], nowhere[name]) == nothing.text
             assert {**theirs.headers} == {**nothing.headers}
-    assert (await alice.get(f"/v1/tasks/{task['id']}")).json() == task
+    assert (await alice.get(f"/v1/tasks/{ids['task_id']}")).json() == hers["task_id"]
+    assert (await alice.get(f"/v1/filters/{ids['filter_id']}")).json() == hers["filter_id"]
 
 
 async def test_lists_counts_tags_searches_and_cursors_show_only_one_s_own(alice: Client, bob: Client) -> None:
@@ -101,13 +116,10 @@ async def test_lists_counts_tags_searches_and_cursors_show_only_one_s_own(alice:
 async def test_a_user_id_from_outside_is_refused_everywhere(app: FastAPI, alice: Client, bob: Client) -> None:
     for method, path in routes(app):
         body = BODIES.get((method, path))
-        address = filled(path, str(uuid4()))
+        address, body = filled(path, anything()), filled(body, anything())
         if body is not None:
-            smuggled = {**filled(body, str(uuid4())), "user_id": str(bob.user_id)}
-            assert_problem(await alice.call(method, address, json=smuggled), 422)
-        answer = await alice.call(
-            method, address, params={"user_id": str(bob.user_id)}, json=filled(body, str(uuid4()))
-        )
+            assert_problem(await alice.call(method, address, json={**body, "user_id": str(bob.user_id)}), 422)
+        answer = await alice.call(method, address, params={"user_id": str(bob.user_id)}, json=body)
         assert_problem(answer, 422)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backend.models import Priority
-from backend.schemas.scalars import Characters, DayOrInstant, Tag, Text, Trimmed, Truth, Whole, Wire, Zone
+from backend.schemas.scalars import Characters, DayOrInstant, Id, Tag, Text, Trimmed, Truth, Whole, Wire, Zone
 
 DEEPEST = 10_000
 """Rows that `page` reaches: past them the database would count through all that came before."""
@@ -37,6 +37,8 @@ Facets = Annotated[
     AfterValidator(_once),
 ]
 FilterTags = Annotated[list[Tag], Field(max_length=20)]
+FilterText = Annotated[Trimmed, Characters(1, 1_000)]
+Direction = Literal["asc", "desc"]
 
 
 class Sort(StrEnum):
@@ -72,17 +74,22 @@ class TaskFilter(Wire):
     fuzzy: Truth = Field(
         False, description="Finds also what is written nearly as the words of `search`, which then are only words."
     )
-    filter: Annotated[Trimmed, Characters(1, 1_000)] | None = Field(
+    filter: FilterText | None = Field(
         None,
         description="An expression of the filter language, besides the other parameters: docs/filters.md.",
         examples=['priority:high due<tomorrow (tag:home or tag:"deep work") -tag:waiting'],
+    )
+    saved: Id | None = Field(
+        None,
+        description="The id of a saved filter, besides the other parameters. Its sort and order are the listing's "
+        "unless `sort` is given; `order` alone turns its sort.",
     )
     sort: Sort | None = Field(
         None,
         description="`created` (newest first, the default), `updated` (newest first), `title` (A first), `priority` "
         "(high first), `due_date` (soonest first), `relevance` (best first; needs `search`, and is then the default).",
     )
-    order: Literal["asc", "desc"] | None = Field(
+    order: Direction | None = Field(
         None, description="Turns the sort's own direction. Tasks without a due date stay last."
     )
     limit: Annotated[Whole, Field(ge=1, le=200)] = Field(20, description="Tasks a page.")

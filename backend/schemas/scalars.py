@@ -122,6 +122,12 @@ def _none_is_empty(value: Any) -> Any:
     return [] if value is None else value
 
 
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("cannot be null; leave it out to keep it as it is")
+    return value
+
+
 class Characters:
     """A length in characters, counted after trimming, and said so in the schema."""
 
@@ -165,3 +171,4 @@ Description = Annotated[Text, Characters(0, 10_000)]
 Tag = Annotated[Trimmed, Characters(1, 50)]
 TaskTags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_no_twice)]
 NoneIsEmpty = BeforeValidator(_none_is_empty)
+NotNull = BeforeValidator(_not_null)

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from backend.models import Priority
-from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, TaskTags, Title, Wire
+from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, NotNull, TaskTags, Title, Wire
 
 BATCH_MOST = 1_000
 
@@ -44,15 +44,6 @@ class TaskCreate(Wire):
         validate_default=False,
     )
     completed: StrictBool = False
-
-
-def _not_null(value: Any) -> Any:
-    if value is None:
-        raise ValueError("cannot be null; leave it out to keep it as it is")
-    return value
-
-
-NotNull = BeforeValidator(_not_null)
 
 
 class TaskPatch(Wire):

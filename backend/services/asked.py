@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from backend.door import Query
 from backend.errors import Invalid
@@ -15,7 +15,7 @@ from backend.rules import filters as language
 from backend.rules.days import day_in
 from backend.rules.text import sort_key
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
-from backend.schemas.filters import Sort, TaskFilter
+from backend.schemas.filters import Direction, Sort, TaskFilter
 from backend.services.task_criteria import canonical, form_of, names_in, values_of
 from backend.services.task_query import SORTS, Shape, page
 
@@ -23,6 +23,14 @@ KEPT = 1024  # questions
 COMMON_LIMITS = {20, 50, 100, 200}  # have statements of their own
 _ANY_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _NOT_BOUND = {"page", "limit", "cursor", "count", "highlight", "facets", "sort", "order", "tz"}
+
+
+class Saved(NamedTuple):
+    """What a saved filter says at the moment."""
+
+    filter: str
+    sort: Sort | None
+    order: Direction | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +55,30 @@ def today_in(zone: str, now: datetime) -> date:
 
 
 @lru_cache(KEPT)
-def binding(filters: TaskFilter, zone: str) -> str:
-    """What a cursor is bound to, besides the user."""
-    sort, falling = _order(filters)
-    return f"{sort} {falling} {zone} {filters.model_dump_json(exclude=_NOT_BOUND)}"
+def binding(filters: TaskFilter, zone: str, saved: Saved | None = None) -> str:
+    """What a cursor is bound to, besides the user. To what a saved filter says, since it can be edited."""
+    sort, falling = _order(filters, saved)
+    text = saved.filter if saved else ""
+    return f"{sort} {falling} {zone} {filters.model_dump_json(exclude=_NOT_BOUND)} {text}"
 
 
-def _order(filters: TaskFilter) -> tuple[Sort, bool]:
-    sort = filters.sort or (Sort.relevance if filters.search else Sort.created)
-    return sort, filters.order == "desc" if filters.order else SORTS[sort].falling
+def _order(filters: TaskFilter, saved: Saved | None) -> tuple[Sort, bool]:
+    sort, order = filters.sort, filters.order
+    if saved and not sort:
+        # An order that is kept without a sort is that of `created`, whatever is asked beside it.
+        sort = saved.sort or (Sort.created if saved.order else None)
+        order = order or saved.order
+    sort = sort or (Sort.relevance if filters.search else Sort.created)
+    return sort, order == "desc" if order else SORTS[sort].falling
 
 
 @lru_cache(KEPT)
-def asked(filters: TaskFilter, zone: str, code: str, today: date | None) -> Asked:
+def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: Saved | None = None) -> Asked:
     """Raises Invalid. `code` is the account's language; `today` is what a filter may name days by."""
-    tree = canonical(AllOf(tuple(_parts(filters, zone, today))))
-    sort, falling = _order(filters)
+    texts = {"filter": filters.filter, "saved": saved and saved.filter}
+    written = [_read(name, text, today, zone) for name, text in texts.items() if text is not None and today is not None]
+    tree = canonical(AllOf((*_parts(filters, zone), *written)))
+    sort, falling = _order(filters, saved)
     form = form_of(tree)
     names = set(names_in(form))
     shape = Shape(
@@ -94,10 +110,10 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None) -> Aske
     moving = "overdue" in names
     answer = (SCHEMA_VERSION, shape, list(values_of(tree, _ANY_TIME)), values, filters.cursor)
     mark = blake2b(repr(answer).encode(), digest_size=9).hexdigest()
-    return Asked(tree, shape, page(shape), values, moving or filters.filter is not None, moving, words, mark)
+    return Asked(tree, shape, page(shape), values, moving or bool(written), moving, words, mark)
 
 
-def _parts(filters: TaskFilter, zone: str, today: date | None) -> Iterator[Node]:
+def _parts(filters: TaskFilter, zone: str) -> Iterator[Node]:
     """A parameter left out narrows nothing."""
     if filters.status != "all":
         yield Term("completed", filters.status == "completed")
@@ -114,11 +130,14 @@ def _parts(filters: TaskFilter, zone: str, today: date | None) -> Iterator[Node]
         yield AnyOf(tuple(Term("tags", [tag]) for tag in _padded(filters.any_tags)))
     if filters.not_tags:
         yield Not(Term("any_tag", filters.not_tags))
-    if filters.filter is not None and today is not None:
-        try:
-            yield language.read(filters.filter, today, zone)
-        except language.FilterError as error:
-            raise Invalid.at("query", "filter", msg=str(error)) from None
+
+
+def _read(name: str, text: str, today: date, zone: str) -> Node:
+    """A saved one too may be refused: `due<+7900y` is a day only as long as that year is below 10000."""
+    try:
+        return language.read(text, today, zone)
+    except language.FilterError as error:
+        raise Invalid.at("query", name, msg=str(error)) from None
 
 
 def _so(wanted: bool, node: Node) -> Node:

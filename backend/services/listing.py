@@ -4,13 +4,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from backend.errors import Invalid
 from backend.rules import cursor
-from backend.schemas.filters import FUZZY_WORDS, TagFilter, TaskFilter
+from backend.schemas.filters import FUZZY_WORDS, Sort, TagFilter, TaskFilter
 from backend.scope import Scope, account_gone
 from backend.services import task_query
-from backend.services.asked import Asked, asked, binding, today_in
+from backend.services.asked import Asked, Saved, asked, binding, today_in
 from backend.services.task_query import SORTS
 
 ANY = "*"
@@ -38,19 +39,22 @@ async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) ->
     """One statement. With `known` marks of former answers, first a look at the owner's counter; after a search
     that finds nothing, one for a suggestion.
 
-    Raises Invalid for a cursor of another user, filter or sort.
+    With a saved filter, that look is taken in any case, and finds the filter as well.
+    Raises Invalid for a cursor of another user, filter or sort, and for a saved filter that is not there.
     """
     zone = filters.tz or mine.timezone
-    bound = f"{mine.user_id} {binding(filters, zone)}".encode()
-    after = _position(bound, filters.cursor) if filters.cursor else None
+    state, saved = await _saved(mine, filters.saved) if filters.saved else (None, None)
+    bound = f"{mine.user_id} {binding(filters, zone, saved)}".encode()
+    after = position(bound, filters.cursor) if filters.cursor else None
     now = (after and after.at) or datetime.now(UTC)
-    question = asked(filters, zone, mine.language, today_in(zone, now) if filters.filter else None)
+    today = today_in(zone, now) if filters.filter or saved else None
+    question = asked(filters, zone, mine.language, today, saved)
     values = question.at(now)
     if after:
         values["after_key"] = after.key
         if not SORTS[question.shape.sort].unique:
             values["after_id"] = after.id
-    if known and (mark := await _unchanged(mine, question, known)):
+    if known and (mark := await _unchanged(mine, question, known, state)):
         return Unchanged(mark)
     rows = await mine.read(question.statement, values)
     if not rows:
@@ -81,11 +85,22 @@ async def _suggestion(mine: Scope, question: Asked) -> str | None:
     return suggestion
 
 
-async def _unchanged(mine: Scope, question: Asked, known: Collection[str]) -> str | None:
-    """A look at one row by its key, and only if one of the marks is of the same question."""
+async def _saved(mine: Scope, saved_id: UUID) -> tuple[Any, Saved]:
+    """The owner's counter, and what the saved filter says. Raises Invalid when there is none."""
+    rows = await mine.read(task_query.counter_and_saved(), {"saved_id": saved_id})
+    if not rows:
+        raise account_gone()
+    first = rows[0]
+    if first.filter is None:
+        raise Invalid.at("query", "saved", msg="there is no such saved filter")
+    return first, Saved(first.filter, Sort(first.sort) if first.sort else None, first.order)
+
+
+async def _unchanged(mine: Scope, question: Asked, known: Collection[str], state: Any) -> str | None:
+    """A look at one row by its key, if nobody took it before, and one of the marks is of the same question."""
     if question.moving or not any(mark == ANY or mark.endswith(question.mark) for mark in known):
         return None
-    rows = await mine.read(task_query.counter(), {})
+    rows = [state] if state else await mine.read(task_query.counter(), {})
     mark = _mark(question, rows[0]) if rows else None
     return mark if mark in known or ANY in known else None
 
@@ -95,7 +110,8 @@ def _mark(question: Asked, state: Any) -> str:
     return f"{state.seq}-{state.epoch}-{question.mark}"
 
 
-def _position(bound: bytes, text: str) -> cursor.Position:
+def position(bound: bytes, text: str) -> cursor.Position:
+    """Raises Invalid."""
     try:
         return cursor.unseal(bound, text)
     except ValueError as error:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Subquery,
     Text,
     Uuid,
+    and_,
     bindparam,
     cast,
     desc,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from backend.door import COUNTER, Query, as_json, iso, statement, text_of
+from backend.models import SavedFilter, table
 from backend.schemas.filters import Sort
 from backend.services import task_counts as counts
 from backend.services.task_counts import Where
@@ -47,6 +49,7 @@ from backend.services.task_criteria import (
 from backend.services.task_search import QUERY, loosely, meant, rank, snippet, vocabulary
 from backend.wall import OWNER
 
+FILTERS = table(SavedFilter)
 EPOCH = func.left(cast(COUNTER.c.epoch, Text()), literal_column("8")).label("epoch")
 """Tells a database that was restored, and counts once more, from what it was."""
 ONE: Any = literal_column("1", Integer())
@@ -198,6 +201,21 @@ def _known(shape: Shape, where: Where) -> Query:
     if shape.facets:
         about.append(counts.facets(shape.facets, where).label("facets"))
     return select(*about).where(COUNTER.c.user_id == OWNER)
+
+
+@statement
+def counter_and_saved() -> Query:
+    """As `counter`, with what the saved filter `saved_id` says: nulls when there is no such one."""
+    this = and_(
+        FILTERS.c.user_id == COUNTER.c.user_id,
+        FILTERS.c.id == bindparam("saved_id", type_=Uuid()),
+        FILTERS.c.deleted_at.is_(None),
+    )
+    return (
+        select(COUNTER.c.seq, EPOCH, FILTERS.c.filter, FILTERS.c.sort, FILTERS.c.order)
+        .select_from(COUNTER.outerjoin(FILTERS, this))
+        .where(COUNTER.c.user_id == OWNER)
+    )
 
 
 @statement
