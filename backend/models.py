@@ -32,46 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
+from backend.rules import languages
+
 SCHEMA_VERSION: Final = "20261122_0003"
 """The migration that this code is written for; readiness compares it with the database's."""
-
-LANGUAGES: Final = {
-    "ar": "arabic",
-    "ca": "catalan",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": "english",
-    "es": "spanish",
-    "eu": "basque",
-    "fi": "finnish",
-    "fr": "french",
-    "ga": "irish",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "lt": "lithuanian",
-    "ne": "nepali",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sr": "serbian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
-    "yi": "yiddish",
-}
-"""Languages with a stemmer in Postgres 15 and later, by ISO 639-1; all others are searched word by word."""
-
-
-def configuration(language: str) -> str:
-    """The text search configuration of a language, as the database's `search_config` chooses it."""
-    return f"tend_{LANGUAGES.get(language, 'simple')}"
-
 
 SQLModel.metadata.naming_convention = {
     "ix": "%(table_name)s_%(column_0_N_name)s",
@@ -283,30 +247,6 @@ migrations = Table("alembic_version", MetaData(), Column("version_num", String(3
 # out, and a test compares the two.
 
 
-def _search_configurations() -> str:
-    """Copies of Postgres's own configurations with `unaccent` before the stemmer, and the choice among them.
-
-    The function is immutable, as a generated column must be: it maps a closed set of literals.
-    """
-    words, numbered = "hword, hword_part, word", "numhword, hword_numpart, numword"
-    lines = []
-    for name in [*LANGUAGES.values(), "simple"]:
-        stemmer = "simple" if name == "simple" else f"{name}_stem"
-        lines.append(f"CREATE TEXT SEARCH CONFIGURATION tend_{name} (COPY = pg_catalog.{name});")
-        lines.append(f"ALTER TEXT SEARCH CONFIGURATION tend_{name} ALTER MAPPING FOR {words} WITH unaccent, {stemmer};")
-        lines.append(f"ALTER TEXT SEARCH CONFIGURATION tend_{name} ALTER MAPPING FOR {numbered} WITH unaccent, simple;")
-    cases = "\n".join(f"WHEN '{code}' THEN 'tend_{name}'::regconfig" for code, name in LANGUAGES.items())
-    lines.append(
-        "CREATE FUNCTION search_config(language text) RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE "
-        f"RETURN CASE language\n{cases}\nELSE 'tend_simple'::regconfig END;"
-    )
-    return "\n".join(lines)
-
-
-SEARCH_TEXT = """
-CREATE FUNCTION search_text(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN translate($1, '/<>', '   ')
-"""  # or `home/plants` would be a path and `<figs>` a tag of HTML, of which no word is found
 VERSION_GROWS = """
 CREATE FUNCTION version_must_grow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -331,8 +271,8 @@ _around(
     "CREATE EXTENSION IF NOT EXISTS btree_gin",
     "CREATE EXTENSION IF NOT EXISTS unaccent",
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-    _search_configurations(),
-    SEARCH_TEXT,
+    languages.search_configurations(),
+    languages.SEARCH_TEXT,
     VERSION_GROWS,
 )
 _around(table(Task), "after_create", VERSION_TRIGGER)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlmodel import SQLModel
 
 from backend import wall
-from backend.models import LANGUAGES
+from backend.rules.languages import LANGUAGES
 
 IDENTITY = {"users", "sessions", "refresh_tokens"}
 """Tables that say who somebody is. Any other table of the schema holds a user's data."""

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from backend.door import Query
 from backend.errors import Invalid
-from backend.models import SCHEMA_VERSION, configuration
+from backend.models import SCHEMA_VERSION
 from backend.rules import days, search
 from backend.rules import filters as language
 from backend.rules.days import day_in
+from backend.rules.languages import configuration
 from backend.rules.text import sort_key
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
 from backend.schemas.filters import Direction, Sort, TaskFilter
