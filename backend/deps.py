@@ -23,7 +23,7 @@ from backend.services import accounts
 REMEMBERED_SECONDS: Final = 10  # how long an ended session may still be believed, on each worker
 REMEMBERED_MOST: Final = 10_000
 MOST_PARAMETERS: Final = 200
-KEPT_BYTES: Final = 512  # a longer query is read anew each time
+KEPT_BYTES: Final = 4_096  # a longer query is read anew each time; this holds the longest filter in ASCII
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -198,6 +198,6 @@ def none_match(request: Request, etag: str) -> bool:
 
 
 def known_tags(request: Request) -> set[str]:
-    """The entity tags of If-None-Match, weak as strong; empty without it."""
+    """The entity tags of If-None-Match in their quotes, weak as strong; empty without it."""
     headers = request.headers.getlist("if-none-match")
     return {tag.removeprefix("W/") for tag in _tags_in(headers)} if headers else set()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backend.rules import filters
 from backend.rules.filters import FilterError
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
+from tests.written import Written, listed, written
 
 TODAY = date(2031, 5, 8)
 START = datetime(2031, 5, 7, 22, tzinfo=UTC)  # of the day in Berlin
@@ -57,30 +58,7 @@ TERMS: Final[Mapping[str, Predicate]] = {
 }
 
 
-class Written(NamedTuple):
-    """A filter, and what it means."""
-
-    text: str
-    fits: Predicate
-
-
-def negated(signs: list[str], part: Written) -> Written:
-    odd = len(signs) % 2 == 1
-    return Written("".join(signs) + part.text, lambda task: part.fits(task) != odd)
-
-
-def joined(parts: list[Written], joint: str) -> Written:
-    every = any if joint == " or " else all
-    return Written(joint.join(part.text for part in parts), lambda task: every(part.fits(task) for part in parts))
-
-
-def written(depth: int) -> st.SearchStrategy[Written]:
-    leaf = st.sampled_from(list(TERMS)).map(lambda text: Written(text, TERMS[text]))
-    if depth:
-        leaf |= written(depth - 1).map(lambda inner: Written(f"({inner.text})", inner.fits))
-    part = st.builds(negated, st.lists(st.sampled_from(["-", "not ", "NOT "]), max_size=2), leaf)
-    both = st.builds(joined, st.lists(part, min_size=1, max_size=2), st.sampled_from([" ", " and ", "  AND "]))
-    return st.builds(joined, st.lists(both, min_size=1, max_size=2), st.just(" or "))
+expressions = written(2, listed(TERMS))
 
 
 def fits(node: Node, task: Task) -> bool:
@@ -139,23 +117,23 @@ def printed(node: Node) -> str:
     raise AssertionError(node)
 
 
-@given(written(depth=2), st.lists(tasks, min_size=5, max_size=20))
-def test_a_filter_fits_what_its_parts_say(filter_: Written, some: list[Task]) -> None:
+@given(expressions, st.lists(tasks, min_size=5, max_size=20))
+def test_a_filter_fits_what_its_parts_say(filter_: Written[Task], some: list[Task]) -> None:
     node = read(filter_.text)
 
     assert [fits(node, task) for task in some] == [filter_.fits(task) for task in some]
 
 
-@given(written(depth=2))
-def test_the_normal_form_is_read_as_itself(filter_: Written) -> None:
+@given(expressions)
+def test_the_normal_form_is_read_as_itself(filter_: Written[Task]) -> None:
     node = read(filter_.text)
 
     assert read(printed(node)) == node
     assert isinstance(hash(node), int)
 
 
-@given(written(depth=2))
-def test_in_normal_form_nothing_is_wrapped_in_vain(filter_: Written) -> None:
+@given(expressions)
+def test_in_normal_form_nothing_is_wrapped_in_vain(filter_: Written[Task]) -> None:
     for node in nodes(read(filter_.text)):
         assert not (isinstance(node, Not) and isinstance(node.part, Not))
         assert node not in (Not(Term("completed", True)), Not(Term("completed", False)))

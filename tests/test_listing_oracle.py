@@ -125,12 +125,14 @@ def fits(task: Json, wanted: Json) -> bool:
     return all(checks[name](value) for name, value in wanted.items())
 
 
-def ordered(tasks: list[Json], sort: str, order: str | None) -> list[Json]:
+def ordered(
+    tasks: list[Json], sort: str, order: str | None, title_key: Callable[[str], str] = KEYS.__getitem__
+) -> list[Json]:
     falling = order == "desc" if order else sort in {"created", "updated", "priority"}
     keys: dict[str, Any] = {
         "created": lambda task: task["created_at"],
         "updated": lambda task: task["version"],
-        "title": lambda task: KEYS[task["title"]],
+        "title": lambda task: title_key(task["title"]),
         "priority": lambda task: RANK[task["priority"]],
         "due_date": lambda task: task["due_date"] or "",
     }

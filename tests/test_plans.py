@@ -53,6 +53,7 @@ FROM generate_series(0, {USERS * FILTERS - 1}) n;
 VALUES = {
     "owner": OWNER,
     "in_search": "'task 7' & 'figs'",
+    "in_any": "'task 7' | 'figs'",
     "in_words": ["task", "figs"],
     "in_configuration": "tend_english",
     "in_anew": True,
@@ -295,6 +296,18 @@ def test_a_cursor_is_where_the_index_is_entered(connection: Connection, sort: So
         [scan] = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
         # As a filter alone, the place would let the database read all that came before it.
         assert ("version " if sort is Sort.updated else "ROW(") in scan["Index Cond"]
+
+
+def test_a_search_is_made_a_query_once_and_not_for_each_task(connection: Connection) -> None:
+    shape = shape_of(NONE, Sort.relevance, falling=True, after=False)
+    keys = [
+        "".join(node["Sort Key"])
+        for node in nodes(plan_for_any_values(connection, task_query.page(shape)))
+        if node["Node Type"] == "Sort"
+    ]
+
+    assert any("ts_rank" in key for key in keys)
+    assert not any("to_tsquery" in key for key in keys)
 
 
 def test_one_task_is_read_by_its_key(connection: Connection) -> None:

@@ -47,7 +47,7 @@ async def list_tasks(mine: Mine, request: Request) -> Response:
     cost. A listing that changes with the clock (`overdue`) has no `ETag`.
     """
     filters = asked_of(request, TaskFilter)
-    found = await listing.page(mine, filters, {tag.strip('"') for tag in known_tags(request)})
+    found = await listing.page(mine, filters, known_tags(request))
     if isinstance(found, listing.Unchanged):
         return Response(status_code=304, headers={"ETag": _weak(found.mark)})
     number = None if filters.cursor else filters.page or 1

@@ -2,19 +2,22 @@
 
 import re
 import string
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 _PIECE: Final = re.compile(r'(?P<minus>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]*))')  # the word may be empty
 _SAYING: Final = re.compile(r"[^\W_]|[^\x00-\x7f]")  # anything but ASCII's own punctuation may be a word to Postgres
-_BREAK: Final = re.compile(r"[\s/<>]+")  # search_text() makes spaces of three of them
+_PART: Final = re.compile(r"[^\s/<>]+")  # search_text() makes spaces of three of them
 _AROUND_WORDS: Final = string.punctuation + "“”„‘’‚«»‹›…–—¿¡"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     tsquery: str  # for to_tsquery; empty when there is nothing to look for
-    words: tuple[str, ...]  # that must or may be there, stop words among them, a beginning without its star
+    any_of: str  # the same without what must not be there: all of its words and phrases, any of them
+    words: tuple[str, ...]  # whole ones that must or may be there, stop words among them
+    places: tuple[int, ...]  # where each of them begins
     prefixes: bool  # whether a beginning is looked for
 
 
@@ -26,9 +29,11 @@ def read(text: str) -> Search:
     nothing, not the next word's; so is an `or` that has nothing on one side; `or,` is a word.
     """
     groups: list[list[str]] = [[]]
-    words: list[str] = []
+    likely: list[str] = []
+    words: list[tuple[str, int]] = []
     prefixes = False
-    for minus, phrase, word in _PIECE.findall(text):
+    for piece in _PIECE.finditer(text):
+        minus, phrase, word = piece.groups(default="")
         if word.lower() == "or" and not minus:
             groups.append([])
             continue
@@ -39,8 +44,27 @@ def read(text: str) -> Search:
         groups[-1].append("!" * negated + wanted)
         prefixes = prefixes or word.endswith("*")
         if not negated:
-            words.extend(_words(phrase or word))
-    return Search(" | ".join(" & ".join(group) for group in groups if group), tuple(words), prefixes)
+            likely.append(wanted)
+            if not word.endswith("*"):  # what is not finished is not misspelt
+                words.extend(_words(phrase or word, piece.start("phrase" if phrase else "word")))
+    return Search(
+        tsquery=" | ".join(" & ".join(group) for group in groups if group),
+        any_of=" | ".join(likely),
+        words=tuple(word for word, _ in words),
+        places=tuple(place for _, place in words),
+        prefixes=prefixes,
+    )
+
+
+def reworded(text: str, words: Sequence[str | None]) -> str:
+    """The same search with another word for each of `read(text).words`, or with the same. Its signs stay."""
+    found = read(text)
+    parts: list[str] = []
+    end = 0
+    for old, place, new in zip(found.words, found.places, words, strict=True):
+        parts += [text[end:place], new or old]
+        end = place + len(old)
+    return "".join([*parts, text[end:]])
 
 
 def operand(text: str, prefix: bool = False) -> str:
@@ -54,5 +78,7 @@ def operand(text: str, prefix: bool = False) -> str:
     return f"'{quoted}'" + ":*" * prefix
 
 
-def _words(text: str) -> list[str]:
-    return [word for part in _BREAK.split(text) if (word := part.strip(_AROUND_WORDS))]
+def _words(text: str, start: int) -> Iterator[tuple[str, int]]:
+    for part in _PART.finditer(text):
+        if word := part[0].strip(_AROUND_WORDS):
+            yield word, start + part.start() + part[0].index(word)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backend.models import Priority
+from backend.rules import search
 from backend.schemas.scalars import Characters, DayOrInstant, Id, Tag, Text, Trimmed, Truth, Whole, Wire, Zone
 
 DEEPEST = 10_000
@@ -18,7 +19,12 @@ SEARCH_WORDS = 32
 FUZZY_WORDS = 8
 """Each is compared with all the words of some 2,000 tasks."""
 
-_WORDS = re.compile(rf'\s*[^\s"*-][^\s"*]*(\s+[^\s"*-][^\s"*]*){{0,{FUZZY_WORDS - 1}}}\s*')
+_WORD = re.compile(r'(?!or$)[^"*-][^"*]*', re.IGNORECASE)
+
+
+def _only_words(text: str) -> bool:
+    """Counted as they are compared: `figs/lemons` is two."""
+    return len(search.read(text).words) <= FUZZY_WORDS and all(map(_WORD.fullmatch, text.split()))
 
 
 def _facets(value: Any) -> Any:
@@ -129,8 +135,8 @@ class TaskFilter(Wire):
             raise ValueError(f"`search` has more than {SEARCH_WORDS} words")
         if self.search is None and (self.highlight or self.fuzzy):
             raise ValueError(f"`{'highlight' if self.highlight else 'fuzzy'}` needs `search`")
-        if self.search is not None and self.fuzzy and not _WORDS.fullmatch(self.search):
-            raise ValueError(f"with `fuzzy`, `search` is at most {FUZZY_WORDS} words, without quotes, - or *")
+        if self.search is not None and self.fuzzy and not _only_words(self.search):
+            raise ValueError(f"with `fuzzy`, `search` is at most {FUZZY_WORDS} words, without quotes, -, * and `or`")
         return self
 
 

@@ -16,7 +16,7 @@ from backend.rules.days import day_in
 from backend.rules.languages import configuration
 from backend.rules.text import sort_key
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
-from backend.schemas.filters import Direction, Sort, TaskFilter
+from backend.schemas.filters import FUZZY_WORDS, Direction, Sort, TaskFilter
 from backend.services.task_criteria import canonical, form_of, names_in, values_of
 from backend.services.task_query import SORTS, Shape, page
 
@@ -45,6 +45,7 @@ class Asked:
     timed: bool  # a walk has to keep the time at which it began
     moving: bool  # the answer changes with the clock alone
     words: list[str]  # that are searched for
+    configured: dict[str, Any]  # the language that they are in
     mark: str  # of all that the answer depends on besides the user's data and the clock
 
     def at(self, now: datetime) -> dict[str, Any]:
@@ -94,8 +95,10 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: 
         facets=filters.facets,
     )
     sought = search.read(filters.search or "")
-    words = [sort_key(word) for word in sought.words]
+    # Of more words than FUZZY_WORDS, none is guessed at.
+    words = [sort_key(word) for word in sought.words] if len(sought.words) <= FUZZY_WORDS else []
     values: dict[str, Any] = {}
+    configured = {"in_configuration": configuration(code)}
     if shape.limit is None:
         values["in_limit"] = filters.limit
     if shape.start == "page":
@@ -103,15 +106,23 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: 
     if shape.planned_anew:
         values["in_anew"] = True
     if filters.search is not None:
-        values["in_search"] = sought.tsquery
+        values |= {"in_search": sought.tsquery, "in_any": sought.any_of}
         if filters.fuzzy:
             values["in_words"] = words
     if filters.search is not None or "text" in names:
-        values["in_configuration"] = configuration(code)
+        values |= configured
     moving = "overdue" in names
-    answer = (SCHEMA_VERSION, shape, list(values_of(tree, _ANY_TIME)), values, filters.cursor)
+    # With the binding, since the answer's `next_cursor` is bound to it.
+    answer = (
+        SCHEMA_VERSION,
+        shape,
+        list(values_of(tree, _ANY_TIME)),
+        values,
+        filters.cursor,
+        binding(filters, zone, saved),
+    )
     mark = blake2b(repr(answer).encode(), digest_size=9).hexdigest()
-    return Asked(tree, shape, page(shape), values, moving or bool(written), moving, words, mark)
+    return Asked(tree, shape, page(shape), values, moving or bool(written), moving, words, configured, mark)
 
 
 def _parts(filters: TaskFilter, zone: str) -> Iterator[Node]:

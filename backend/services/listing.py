@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from backend.errors import Invalid
-from backend.rules import cursor
-from backend.schemas.filters import FUZZY_WORDS, Sort, TagFilter, TaskFilter
+from backend.rules import cursor, search
+from backend.schemas.filters import Sort, TagFilter, TaskFilter
 from backend.scope import Scope, account_gone
 from backend.services import task_query
 from backend.services.asked import Asked, Saved, asked, binding, today_in
@@ -36,8 +36,8 @@ class Unchanged:
 
 
 async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) -> Page | Unchanged:
-    """One statement. With `known` marks of former answers, first a look at the owner's counter; after a search
-    that finds nothing, one for a suggestion.
+    """One statement. With `known` marks of former answers, in quotes, or `*`, first a look at the owner's
+    counter; after a search that finds nothing, one for a suggestion.
 
     With a saved filter, that look is taken in any case, and finds the filter as well.
     Raises Invalid for a cursor of another user, filter or sort, and for a saved filter that is not there.
@@ -72,17 +72,16 @@ async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) ->
         mark=None if question.moving else _mark(question, first),
         estimated=first.estimated if shape.total == "estimate" else None,
         facets=first.facets if shape.facets else None,
-        did_you_mean=await _suggestion(mine, question) if not first.there else None,
+        did_you_mean=await _suggestion(mine, filters, question) if not first.there else None,
     )
 
 
-async def _suggestion(mine: Scope, question: Asked) -> str | None:
-    """The words that were searched for in vain, as they are written in other tasks: a statement more."""
-    if question.shape.start != "first" or not question.words:
+async def _suggestion(mine: Scope, filters: TaskFilter, question: Asked) -> str | None:
+    """The search with words that are known instead of those that are not: a statement more."""
+    if question.shape.start != "first" or question.shape.search != "exact" or not question.words:
         return None
-    rows = await mine.read(task_query.suggestion(), {"in_words": question.words[:FUZZY_WORDS]})
-    suggestion: str | None = rows[0].did_you_mean
-    return suggestion
+    [row] = await mine.read(task_query.suggestion(), {"in_words": question.words, **question.configured})
+    return search.reworded(filters.search or "", row.words) if row.words else None
 
 
 async def _saved(mine: Scope, saved_id: UUID) -> tuple[Any, Saved]:
@@ -98,11 +97,11 @@ async def _saved(mine: Scope, saved_id: UUID) -> tuple[Any, Saved]:
 
 async def _unchanged(mine: Scope, question: Asked, known: Collection[str], state: Any) -> str | None:
     """A look at one row by its key, if nobody took it before, and one of the marks is of the same question."""
-    if question.moving or not any(mark == ANY or mark.endswith(question.mark) for mark in known):
+    if question.moving or not any(tag == ANY or tag[:-1].endswith(question.mark) for tag in known):
         return None
     rows = [state] if state else await mine.read(task_query.counter(), {})
     mark = _mark(question, rows[0]) if rows else None
-    return mark if mark in known or ANY in known else None
+    return mark if f'"{mark}"' in known or ANY in known else None
 
 
 def _mark(question: Asked, state: Any) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     or_,
+    select,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG, array
@@ -103,7 +104,7 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "tags": Criterion(JSONB(), _tagged),
     "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
-    "text": Criterion(Text(), lambda text: says(tsquery(text))),
+    "text": Criterion(Text(), lambda text: says(select(tsquery(text)).scalar_subquery())),
 }
 """A line a criterion. `overdue` is asked with the time, which the tree does not know."""
 

@@ -132,7 +132,8 @@ def page(shape: Shape) -> Query:
 
     Without an account there is no row. One row and not one a task: the driver takes 7 µs for each.
     """
-    query = select(loosely(vocabulary()).c.query).scalar_subquery() if shape.search == "fuzzy" else QUERY
+    # Selected, or a plan for any values would make the query anew for each task.
+    query = select(loosely(vocabulary()).c.query if shape.search == "fuzzy" else QUERY).scalar_subquery()
     where = [*sought(), sought_condition(shape.form)] if shape.sought else [*living(), condition(shape.form)]
     where += [says(query)] if shape.search != "no" else []
     where += [PLANNED_ANEW] if shape.planned_anew else []
@@ -144,7 +145,7 @@ def page(shape: Shape) -> Query:
 @statement
 def suggestion() -> Query:
     """A statement of its own: as a part of each search it took Postgres half a millisecond to plan."""
-    return select(meant(vocabulary()).label("did_you_mean"))
+    return select(meant(vocabulary()).label("words"))
 
 
 def _listed(shape: Shape, found: Subquery, query: Any) -> Query:
@@ -164,7 +165,7 @@ def _found(shape: Shape, where: Where, query: Any) -> Subquery:
     order = SORTS[shape.sort]
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
     if shape.sort is Sort.relevance:
-        key = rank(query)
+        key = rank(query, likes=shape.search == "fuzzy")
     wanted = select(*_columns(), key.label("key")).where(*where)
     if shape.start == "cursor":
         there: Any = cast(bindparam("after_key", type_=Text()), key.type)

@@ -8,19 +8,22 @@ from sqlalchemy import (
     Double,
     Select,
     Text,
+    and_,
     bindparam,
     case,
     cast,
     func,
     literal_column,
+    not_,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, REAL, TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, REAL, TSQUERY, aggregate_order_by
 
-from backend.services.task_criteria import CONFIGURATION, TASKS, living, tsquery
+from backend.services.task_criteria import CONFIGURATION, TASKS, living, says, sought, tsquery
 
 QUERY: Final = tsquery(bindparam("in_search", type_=Text()))
+ANY_WORD: Final = tsquery(bindparam("in_any", type_=Text()))
 SNIPPET: Final = literal_column(
     """'StartSel=<mark>, StopSel=</mark>, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter=" … "'""",
     Text(),
@@ -36,8 +39,15 @@ def _number(text: str) -> ColumnElement[float]:
     return cast(literal_column(f"'{text}'"), Double())
 
 
-def rank(query: Any) -> ColumnElement[float]:
+def rank(query: Any, *, likes: bool = False) -> ColumnElement[float]:
     """Title over tags over description, short over long; what is open and what is young a little before the rest.
+
+    The sum of two. First any of the words: where each of them stands, however far apart, and without those
+    that must not be there. By the query alone, a minus makes ts_rank the same for all, and so do words that
+    stand 20 places apart. Then the query itself: how near together they are, which counts for less in a long
+    task. The length is in the second alone, so that no title comes after a tag for it. Where the query finds
+    the `likes` of the words too, it counts so little that a like in a title comes after the word itself in a
+    description.
 
     An order by it does not move with the clock: youth counts by halving every ten years, so that the ratio
     of two tasks stays as it is. real, like ts_rank itself: a double never compares equal to what a cursor
@@ -48,7 +58,9 @@ def rank(query: Any) -> ColumnElement[float]:
     since_2020 = func.greatest(_number("-10"), func.least(_number("10"), decades - _number("5")))
     young_first = func.power(_number("2"), since_2020)
     by_length: Any = literal_column("1")  # divides by 1 + log(words)
-    return cast(func.ts_rank(TASKS.c.search, query, by_length) * open_first * young_first, REAL())
+    words = func.ts_rank(TASKS.c.search, select(ANY_WORD).scalar_subquery())
+    together = func.ts_rank(TASKS.c.search, query, by_length)
+    return cast((words + _number("0.5" if likes else "2") * together) * open_first * young_first, REAL())
 
 
 def snippet(row: Any, query: Any) -> ColumnElement[str]:
@@ -82,9 +94,9 @@ def vocabulary() -> CTE:
 
 
 def _near(known: CTE, typed: Any, most: ColumnElement[int]) -> Select[Any]:
-    """Of the words that are known the nearest to the one that was typed, which may be the same."""
+    """Of the words that are known the nearest to the one that was typed."""
     likeness = func.similarity(known.c.word, typed)
-    nearest = likeness.desc(), known.c.tasks.desc(), known.c.word
+    nearest = likeness.desc(), known.c.tasks.desc(), known.c.word.collate("C")
     return select(known.c.word).where(likeness >= NEAR).order_by(*nearest).limit(most)
 
 
@@ -115,14 +127,22 @@ def _lexemes(word: Any) -> ColumnElement[str]:
     return func.nullif(cast(query, Text()), literal_column("''"))
 
 
-def meant(known: CTE) -> ColumnElement[str]:
-    """What was typed with the nearest known words instead; null when it would be the same."""
+def meant(known: CTE) -> ColumnElement[Any]:
+    """For each word that was typed the nearest known one, null where it stays; null when all stay.
+
+    A word stays that finds something by itself, wherever it stands and in whichever form, and so does one
+    that is not looked for, like "the".
+    """
     typed = _typed()
-    near = _near(known, typed.c.word, literal_column("1")).correlate(typed).lateral("near")
-    best = func.coalesce(near.c.word, typed.c.word)
-    text = func.string_agg(best, literal_column("' '"))
+    word = func.plainto_tsquery(CONFIGURATION, func.search_text(typed.c.word))
+    hit: Any = select(literal_column("1")).select_from(TASKS).where(*sought(), says(word))
+    looked_for = func.numnode(word) > literal_column("0")
+    unknown = and_(looked_for, not_(hit.correlate(typed).exists()))
+    another = _near(known, typed.c.word, literal_column("1")).where(unknown, known.c.word != typed.c.word)
+    near = another.correlate(typed).lateral("near")
+    words = func.array_agg(aggregate_order_by(near.c.word, typed.c.n))
     return (
-        select(case((func.bool_or(best != typed.c.word), text)))
+        select(case((func.bool_or(near.c.word.is_not(None)), words)))
         .select_from(typed.outerjoin(near, true()))
         .scalar_subquery()
     )
