@@ -55,7 +55,7 @@ FROM (SELECT *, row_number() OVER (ORDER BY key DESC, id DESC) AS nth
      LATERAL ({ITEM}) AS body"""
 
 
-QUERY: Final = "websearch_to_tsquery('tend_english', %(search)s)"
+QUERY: Final = "(SELECT websearch_to_tsquery('tend_english', %(search)s))"
 ALIVE: Final = (
     "SELECT FROM sessions WHERE id = %(session)s AND user_id = %(owner)s AND ended_at IS NULL "
     "AND expires_at > clock_timestamp()"
@@ -66,9 +66,17 @@ AFTER: Final = _page(
     MINE, "created_at", after=" AND (created_at, id) < (%(after_key)s::timestamptz, %(after_id)s::uuid)", counted=False
 )
 FILTERED: Final = _page(
-    f"{MINE} AND tags @> %(tags)s::jsonb AND NOT completed AND priority = %(priority)s::priority", "created_at"
+    f"{MINE} AND jsonb_set('{{}}', ARRAY[user_id::text], tags) @> "
+    "jsonb_set('{}', ARRAY[%(owner)s::uuid::text], %(tags)s::jsonb) "
+    "AND NOT completed AND priority = %(priority)s::priority",
+    "created_at",
 )
-SEARCH: Final = _page(f"{MINE} AND search @@ {QUERY}", f"ts_rank_cd(search, {QUERY})")
+# As Tend ranks a single word.
+RANK: Final = (
+    f"((ts_rank(search, {QUERY}) + 2 * ts_rank(search, {QUERY}, 1)) * CASE WHEN completed THEN 0.9 ELSE 1 END "
+    "* power(2::float8, greatest(-10, least(10, date_part('epoch', created_at) / 315569520 - 5))))::real"
+)
+SEARCH: Final = _page(f"{MINE} AND user_id::text = %(owner)s::uuid::text AND search @@ {QUERY}", RANK)
 CREATE: Final = f"""
 WITH door AS (
     UPDATE sync_state SET seq = seq + 1 WHERE user_id = %(owner)s
