@@ -91,7 +91,8 @@ def asked_of(request: Request, model: type[Model]) -> Model:
     Raises RequestValidationError for unknown parameters, and for one that is given twice but may not be.
     """
     query: bytes = request.scope["query_string"]
-    return _read_again(model, query) if len(query) <= KEPT_BYTES else _read(model, query)
+    kept = len(query) <= KEPT_BYTES and b"cursor=" not in query  # each page of a walk is asked for once
+    return _read_again(model, query) if kept else _read(model, query)
 
 
 def _read(model: type[Model], query: bytes) -> Model:

@@ -7,6 +7,7 @@ costs more of a worker's time than the statement does.
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -76,17 +77,22 @@ class Direct:
         try:
             mine = await signed_in(request)
             body = await request.body()
-            try:
-                given = model.model_validate(json.loads(body))
-            except (ValueError, RecursionError):  # FastAPI says what is wrong with it
-                await self.app(scope, _again(body, receive), send)
-                return
-            answer = await endpoint(mine, given)
+            given = _read(model, body)
+            answer = await endpoint(mine, given) if given else None
         except ClientDisconnect:
             return
         except Exception as error:
             answer = await handlers.answer_to(request, error)
-        await answer(scope, receive, send)
+        if answer:
+            await answer(scope, receive, send)
+        else:  # FastAPI says what is wrong with it
+            await self.app(scope, _again(body, receive), send)
+
+
+def _read(model: type[BaseModel], body: bytes) -> BaseModel | None:
+    with suppress(ValueError, RecursionError):
+        return model.model_validate(json.loads(body))
+    return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.pq import TransactionStatus
 
 IDLE_SECONDS: Final = 30  # a connection that rested for longer is pinged when taken out
-RECYCLE_SECONDS: Final = 240  # a Neon compute sleeps after 300; closing first wins the race
+RECYCLE_SECONDS: Final = 240  # older ones are closed: a Neon compute sleeps after 300, and cuts them off
 CONNECT_SECONDS: Final = 15  # a sleeping compute takes a moment to wake
 
 
@@ -36,8 +36,12 @@ class Pool:
         while self._resting:
             connection, born, since = self._resting.pop()
             now = time.monotonic()
-            if now - born < RECYCLE_SECONDS and (now - since < IDLE_SECONDS or await _answers(connection)):
-                return connection
+            try:
+                if now - born < RECYCLE_SECONDS and (now - since < IDLE_SECONDS or await _answers(connection)):
+                    return connection
+            except BaseException:  # the deadline may come while it is pinged
+                await self._end(connection)
+                raise
             await self._end(connection)
         connection = await AsyncConnection.connect(
             **self._address,
@@ -53,7 +57,10 @@ class Pool:
     async def give_back(self, connection: AsyncConnection) -> None:
         """One that broke, or that is in the middle of something, is closed instead."""
         if connection.info.transaction_status == TransactionStatus.IDLE:
-            self._resting.append(_Rested(connection, self._born[connection], time.monotonic()))
+            now = time.monotonic()
+            self._resting.append(_Rested(connection, self._born[connection], now))
+            while now - self._resting[0].since > RECYCLE_SECONDS:
+                await self._end(self._resting.pop(0).connection)
             return
         await self._end(connection)
         if connection.broken:  # then those that rest are most likely cut off as well

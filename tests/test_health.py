@@ -65,6 +65,26 @@ async def test_after_a_restart_of_postgres_a_read_asks_again_by_itself(state: St
     assert {answer.status_code for answer in answers} == {200}
 
 
+async def test_a_deadline_that_comes_while_a_connection_is_pinged_leaves_none_behind(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(_connection: object) -> bool:
+        await asyncio.sleep(5)
+        return True
+
+    pool = state.database._pool
+    await pool.close()
+    await pool.give_back(await pool.take())
+    monkeypatch.setattr("backend.pool._answers", slowly)
+    monkeypatch.setattr("backend.pool.IDLE_SECONDS", -1)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await pool.take()
+
+    assert not pool._born
+
+
 async def test_a_statement_that_takes_too_long_is_503_and_frees_its_connection(
     database_url: str, tmp_path: Path
 ) -> None:

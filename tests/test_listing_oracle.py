@@ -147,7 +147,7 @@ def ordered(
     edits=st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["delete", "complete", "rename"])), max_size=4),
     questions=st.lists(asked, min_size=3, max_size=3),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 async def test_the_listing_says_what_the_oracle_says(
     http: httpx.AsyncClient,
     state: State,

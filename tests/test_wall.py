@@ -100,6 +100,7 @@ LEAKS = {
     "a hint": select(T.c.title).where(MINE).with_statement_hint("OR true"),
     "a prefix": select(T.c.title).where(MINE).prefix_with("(SELECT title FROM tasks LIMIT 1),"),
     "an operator of one's own": select(T.c.title).where(MINE.op("IS NULL OR", precedence=100)(true())),
+    "a function that rewrites by itself": select(func.ts_rewrite(func.to_tsquery("a"), "SELECT title FROM tasks")),
     "a function that reads by itself": select(func.query_to_xml("SELECT * FROM tasks", True, True, "")),
     "a union whose columns are crossed": select(T.c.title).where(
         T.c.user_id

@@ -11,50 +11,37 @@ down_revision = "20261122_0001"
 branch_labels = None
 depends_on = None
 
+TAGS, SEARCH = ("tasks_tags", "tasks_search")
+
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     # A tag of one user is a key of its own: beside a key for the user and one for everybody's tag, Postgres
     # read through all that everybody has tagged so.
-    op.drop_index("tasks_tags", "tasks")
-    op.create_index(
-        "tasks_tags",
-        "tasks",
-        [sa.text("jsonb_set('{}', ARRAY[user_id::text], tags) jsonb_path_ops")],
-        postgresql_using="gin",
-        postgresql_with={"fastupdate": "off"},
-    )
+    make(TAGS, [sa.text("jsonb_set('{}', ARRAY[user_id::text], tags) jsonb_path_ops")], fastupdate="off")
     # By the user's id as text, which no other index has: the plan is the same for a user with five tasks and for
     # one with a hundred thousand. With fastupdate, a thousand tasks in one statement take half the time; the list
     # that a search reads besides stays short.
-    op.drop_index("tasks_search", "tasks")
-    op.create_index(
-        "tasks_search",
-        "tasks",
-        [sa.text("(user_id::text)"), "search"],
-        postgresql_using="gin",
-        postgresql_with={"fastupdate": "on", "gin_pending_list_limit": 1024},
-    )
+    make(SEARCH, [sa.text("(user_id::text)"), "search"], fastupdate="on", gin_pending_list_limit=1024)
+    replace(TAGS, SEARCH)
+    op.execute("ANALYZE tasks")  # the new keys have no statistics else, until autovacuum comes
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.drop_index("tasks_search", "tasks")
-    op.create_index(
-        "tasks_search",
-        "tasks",
-        ["user_id", "search"],
-        postgresql_using="gin",
-        postgresql_with={"fastupdate": "off"},
-    )
-    op.drop_index("tasks_tags", "tasks")
-    op.create_index(
-        "tasks_tags",
-        "tasks",
-        ["user_id", "tags"],
-        postgresql_using="gin",
-        postgresql_ops={"tags": "jsonb_path_ops"},
-        postgresql_with={"fastupdate": "off"},
-    )
+    make(TAGS, ["user_id", sa.text("tags jsonb_path_ops")], fastupdate="off")
+    make(SEARCH, ["user_id", "search"], fastupdate="off")
+    replace(TAGS, SEARCH)
     # The extension stays: somebody else in the database may use it.
+
+
+def make(name: str, keys: list, **options: object) -> None:
+    op.create_index(f"{name}_new", "tasks", keys, postgresql_using="gin", postgresql_with=options)
+
+
+def replace(*names: str) -> None:
+    """Reading goes on until here: only now is the table locked against it, and only for a moment."""
+    for name in names:
+        op.drop_index(name, "tasks")
+        op.execute(f"ALTER INDEX {name}_new RENAME TO {name}")

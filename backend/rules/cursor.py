@@ -33,7 +33,10 @@ def unseal(binding: bytes, cursor: str) -> Position:
     if not text or digest != _digest(binding, text):
         raise ValueError("not a cursor of this filter and sort; begin again without one")
     at, row_id, key = text.decode().split(" ", 2)
-    return Position(row_id, key, datetime.fromisoformat(at) if at else None)
+    begun = datetime.fromisoformat(at) if at else None
+    if begun is not None and (begun.tzinfo is None or not 2000 < begun.year < 9000):
+        raise ValueError("not a cursor of this time; begin again without one")
+    return Position(row_id, key, begun)
 
 
 def _digest(binding: bytes, text: bytes) -> bytes:

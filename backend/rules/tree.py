@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A criterion, by the name that services/task_query.py gives it, and the value it is asked with."""
+    """A criterion, by the name that services/task_criteria.py gives it, and the value it is asked with."""
 
     name: str
     value: Any = field(default=None, hash=False)  # it may be a list

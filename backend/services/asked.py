@@ -21,6 +21,10 @@ from backend.services.task_criteria import canonical, form_of, names_in, values_
 from backend.services.task_query import SORTS, Shape, page
 
 KEPT = 1024  # questions
+SHORT = 120  # characters of a filter; a longer one can make a statement of half a megabyte
+KEPT_LONG = 32
+MOST_BEGINNINGS = 4
+MANY_TERMS = 12
 COMMON_LIMITS = {20, 50, 100, 200}  # have statements of their own
 _ANY_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _NOT_BOUND = {"page", "limit", "cursor", "count", "highlight", "facets", "sort", "order", "tz"}
@@ -74,9 +78,19 @@ def _order(filters: TaskFilter, saved: Saved | None) -> tuple[Sort, bool]:
     return sort, order == "desc" if order else SORTS[sort].falling
 
 
-@lru_cache(KEPT)
 def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: Saved | None = None) -> Asked:
-    """Raises Invalid. `code` is the account's language; `today` is what a filter may name days by."""
+    """Raises Invalid. `code` is the account's language; `today` is what a filter may name days by.
+
+    Kept for the next who asks the same: of long expressions, whose statements are large, only a few, and of
+    the pages of a walk, which are asked for once, none.
+    """
+    written = len(filters.filter or "") + len(saved.filter if saved else "")
+    if filters.cursor:
+        return _asked(filters, zone, code, today, saved)
+    return (_asked_short if written <= SHORT else _asked_long)(filters, zone, code, today, saved)
+
+
+def _asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: Saved | None) -> Asked:
     texts = {"filter": filters.filter, "saved": saved and saved.filter}
     written = [_read(name, text, today, zone) for name, text in texts.items() if text is not None and today is not None]
     tree = canonical(AllOf((*_parts(filters, zone), *written)))
@@ -95,6 +109,7 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: 
         facets=filters.facets,
     )
     sought = search.read(filters.search or "")
+    _limit_beginnings(sought.tsquery, values_of(tree, _ANY_TIME))
     # Of more words than FUZZY_WORDS, none is guessed at.
     words = [sort_key(word) for word in sought.words] if len(sought.words) <= FUZZY_WORDS else []
     values: dict[str, Any] = {}
@@ -122,7 +137,20 @@ def asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved: 
         binding(filters, zone, saved),
     )
     mark = blake2b(repr(answer).encode(), digest_size=9).hexdigest()
-    return Asked(tree, shape, page(shape), values, moving or bool(written), moving, words, configured, mark)
+    statement = (_long_page if len(list(names_in(form))) > MANY_TERMS else page)(shape)
+    return Asked(tree, shape, statement, values, moving or bool(written), moving, words, configured, mark)
+
+
+_asked_short = lru_cache(KEPT)(_asked)
+_asked_long = lru_cache(KEPT_LONG)(_asked)
+_long_page = lru_cache(KEPT_LONG)(page.__wrapped__)  # type: ignore[attr-defined]
+
+
+def _limit_beginnings(tsquery: str, values: Iterator[Any]) -> None:
+    """Each is looked up among the words of all users. Raises Invalid."""
+    texts = [tsquery, *(value for value in values if isinstance(value, str))]
+    if sum(text.count("':*") for text in texts) > MOST_BEGINNINGS:
+        raise Invalid.at("query", msg=f"more than {MOST_BEGINNINGS} beginnings of words, like quart*")
 
 
 def _parts(filters: TaskFilter, zone: str) -> Iterator[Node]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     false,
     func,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG, array
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG, TSQUERY, array
 from sqlalchemy.types import TypeEngine
 
 from backend.models import Task, table
@@ -79,6 +80,17 @@ def _tagged(all_of: Any) -> ColumnElement[bool]:
     return MY_TAGS.op("@>", is_comparison=True)(these)
 
 
+def required(query: Any) -> Any:
+    """The query, selected so that it is made once. Where it demands no word, as `-figs` does, the one that all have.
+
+    Without a word that must be there, Postgres reads the whole index on words, everybody's: 20 ms instead of 1
+    with 100,000 tasks. `.` is what keeps the parts of a task apart (`models.SEARCH_VECTOR`).
+    """
+    all_have = cast(literal_column("'.'"), TSQUERY)
+    demanding = case((func.querytree(query) == literal_column("'T'"), func.tsquery_and(all_have, query)), else_=query)
+    return select(demanding).scalar_subquery()
+
+
 class Criterion(NamedTuple):
     type: TypeEngine[Any] | None  # of its value; None where it has none
     line: Callable[[Any], ColumnElement[bool]]
@@ -104,7 +116,7 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "tags": Criterion(JSONB(), _tagged),
     "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
-    "text": Criterion(Text(), lambda text: says(select(tsquery(text)).scalar_subquery())),
+    "text": Criterion(Text(), lambda text: says(required(tsquery(text)))),
 }
 """A line a criterion. `overdue` is asked with the time, which the tree does not know."""
 

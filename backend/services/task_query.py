@@ -42,6 +42,7 @@ from backend.services.task_criteria import (
     condition,
     living,
     names_in,
+    required,
     says,
     sought,
     sought_condition,
@@ -135,7 +136,7 @@ def page(shape: Shape) -> Query:
     # Selected, or a plan for any values would make the query anew for each task.
     query = select(loosely(vocabulary()).c.query if shape.search == "fuzzy" else QUERY).scalar_subquery()
     where = [*sought(), sought_condition(shape.form)] if shape.sought else [*living(), condition(shape.form)]
-    where += [says(query)] if shape.search != "no" else []
+    where += [says(query if shape.search == "fuzzy" else required(QUERY))] if shape.search != "no" else []
     where += [PLANNED_ANEW] if shape.planned_anew else []
     known = _known(shape, where).subquery("known")
     listed = _listed(shape, _found(shape, where, query), query).subquery("listed")
