@@ -61,7 +61,7 @@ questions = st.sampled_from(["filter", "filter", "search", "search", "facets", "
 @example([{"filter": "created>9999-12-31 or due>9999-12-31", "facets": "tag,priority,status", "count": "estimate"}])
 @example([{"filter": "created<=9999-12-31", "sort": "due_date"}, {"filter": "(figs or created<=9999-12-31)"}])
 @example([{"search": "🍋", "fuzzy": "true", "highlight": "true"}, {"search": "the", "fuzzy": "true"}])
-@settings(max_examples=30)
+@settings(max_examples=20)
 async def test_whatever_is_asked_is_answered_or_refused(
     http: httpx.AsyncClient, state: State, some: list[dict[str, str]]
 ) -> None:

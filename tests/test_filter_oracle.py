@@ -31,7 +31,7 @@ from tests.filter_cases import (
 from tests.test_listing_oracle import ordered
 from tests.written import Written, listed, negated, written
 
-EXAMPLES = int(os.environ.get("FILTER_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("FILTER_EXAMPLES", "40"))  # 2,000 take five minutes, for whoever changes the language
 numbers = count()
 
 
@@ -113,11 +113,12 @@ async def test_each_term_finds_what_it_says_and_negated_the_rest(
     ]
     living = await stored(state, alice.user_id, one_of_each())
     stop_at(monkeypatch, NOW.isoformat())
-    for term in terms:
-        for sign, wanted in (("", True), ("-", False)):
+    for n, term in enumerate(terms):
+        # Of the times every other one is negated, which is enough and takes half as long.
+        for sign in ("", "-") if n < len(TERMS) else ("-" * (n % 2),):
             found = await alice.page(filter=sign + term.text, tz=zone, limit=100, count="none")
 
-            expected = {shown["id"] for row, shown in living if bool(term.fits(row)) == wanted}
+            expected = {shown["id"] for row, shown in living if bool(term.fits(row)) == (sign == "")}
             assert {task["id"] for task in found["items"]} == expected, sign + term.text
 
 

@@ -260,7 +260,7 @@ reads = st.tuples(
 
 
 @given(st.lists(reads | changes, min_size=10, max_size=40))
-@settings(max_examples=25)
+@settings(max_examples=20)
 async def test_whenever_it_is_a_304_the_client_has_the_answer(
     http: httpx.AsyncClient, state: State, steps: list[tuple[str, Any]]
 ) -> None:

@@ -66,7 +66,7 @@ def counted(tasks: list[Json]) -> Json:
     asked=st.sampled_from(list(FITS)),
     limit=st.integers(1, 3),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 async def test_facets_count_what_is_found_on_all_pages(
     http: httpx.AsyncClient, state: State, some: list[Json], gone: int, names: list[str], asked: str, limit: int
 ) -> None:

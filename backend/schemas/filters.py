@@ -74,7 +74,7 @@ class TaskFilter(Wire):
     not_tags: FilterTags = Field([], description="Repeatable: has none of these.")
     search: Annotated[Trimmed, Characters(1, 500)] | None = Field(
         None,
-        description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`.',
+        description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`, `begin*`.',
         examples=['figs "the kitchen" -dead'],
     )
     fuzzy: Truth = Field(
