@@ -20,7 +20,6 @@ CONNECT_SECONDS: Final = 15  # a sleeping compute takes a moment to wake
 
 class _Rested(NamedTuple):
     connection: AsyncConnection
-    born: float
     since: float
 
 
@@ -34,10 +33,12 @@ class Pool:
     async def take(self) -> AsyncConnection:
         """Raises psycopg.OperationalError when the database cannot be reached."""
         while self._resting:
-            connection, born, since = self._resting.pop()
+            connection, since = self._resting.pop()
             now = time.monotonic()
             try:
-                if now - born < RECYCLE_SECONDS and (now - since < IDLE_SECONDS or await _answers(connection)):
+                if now - self._born[connection] < RECYCLE_SECONDS and (
+                    now - since < IDLE_SECONDS or await _answers(connection)
+                ):
                     return connection
             except BaseException:  # the deadline may come while it is pinged
                 await self._end(connection)
@@ -58,7 +59,7 @@ class Pool:
         """One that broke, or that is in the middle of something, is closed instead."""
         if connection.info.transaction_status == TransactionStatus.IDLE:
             now = time.monotonic()
-            self._resting.append(_Rested(connection, self._born[connection], now))
+            self._resting.append(_Rested(connection, now))
             while now - self._resting[0].since > RECYCLE_SECONDS:
                 await self._end(self._resting.pop(0).connection)
             return

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
+from backend.deps import none_match
 from backend.errors import problem_of
 
 
@@ -53,6 +54,18 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def json_answer(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, headers, media_type="application/json")
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def stored_answer(request: Request, version: int, body: str) -> Response:
+    """The row with its ETag, or a 304 when If-None-Match has it already."""
+    headers = {"ETag": etag(version)}
+    if not none_match(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return json_answer(body, headers=headers)
 
 
 def items_of(rows: list[str], **rest: str) -> str:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, none_match
-from backend.routers.answers import items_of, json_answer, problems
+from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions
+from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer
 from backend.schemas.saved_filters import (
     SavedFilterCreate,
     SavedFilterList,
@@ -42,7 +42,7 @@ async def create_filter(mine: Mine, wanted: SavedFilterCreate) -> Response:
     read anew whenever it is asked for with `GET /v1/tasks?saved=`: `due:today` is that day.
     """
     filter_id, stored = await saved_filters.create(mine, wanted)
-    headers = {"Location": f"/v1/filters/{filter_id}", "ETag": f'"{stored.version}"'}
+    headers = {"Location": f"/v1/filters/{filter_id}", "ETag": etag(stored.version)}
     return json_answer(stored.body, 201, headers)
 
 
@@ -52,10 +52,7 @@ async def create_filter(mine: Mine, wanted: SavedFilterCreate) -> Response:
 async def read_filter(mine: Mine, filter_id: FilterId, request: Request) -> Response:
     """Read a saved filter. With `If-None-Match`, one that has not changed is a 304 without a body."""
     stored = await saved_filters.read(mine, filter_id)
-    headers = {"ETag": f'"{stored.version}"'}
-    if not none_match(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return json_answer(stored.body, headers=headers)
+    return stored_answer(request, stored.version, stored.body)
 
 
 @router.patch(
@@ -70,7 +67,7 @@ async def edit_filter(mine: Mine, filter_id: FilterId, patch: SavedFilterPatch, 
     A walk by cursor through its tasks has to begin again, unless the filter says the same as before.
     """
     stored = await saved_filters.edit(mine, filter_id, patch, expected_versions(if_match))
-    return json_answer(stored.body, headers={"ETag": f'"{stored.version}"'})
+    return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
 @router.delete("/{filter_id}", status_code=204, responses=problems(401, 404, 412, 422), dependencies=NO_PARAMETERS)

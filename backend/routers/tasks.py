@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Path, Request, Response
 
-from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, known_tags, none_match
-from backend.routers.answers import items_of, json_answer, problems
+from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, known_tags
+from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer
 from backend.schemas.filters import DEEPEST, TaskFilter
 from backend.schemas.scalars import Id
 from backend.schemas.tasks import (
@@ -29,10 +29,6 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 router = APIRouter(prefix="/v1/tasks", tags=["Tasks"])
 TaskId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"])]
-
-
-def etag(version: int) -> str:
-    return f'"{version}"'
 
 
 @router.get("", response_model=TaskPage, responses=problems(304, 401, 422), openapi_extra=documented(TaskFilter))
@@ -162,10 +158,7 @@ async def delete_tasks(mine: Mine, batch: TaskBatchDelete) -> Response:
 async def read_task(mine: Mine, task_id: TaskId, request: Request) -> Response:
     """Read a task. With `If-None-Match`, a task that has not changed is a 304 without a body."""
     stored = await tasks.read(mine, task_id)
-    headers = {"ETag": etag(stored.version)}
-    if not none_match(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return json_answer(stored.body, headers=headers)
+    return stored_answer(request, stored.version, stored.body)
 
 
 @router.patch(

@@ -19,7 +19,7 @@ from backend.security import new_id
 from backend.services.asked import today_in
 from backend.services.listing import position
 from backend.services.task_query import FILTERS
-from backend.services.tasks import GONE, Stored
+from backend.services.tasks import GONE, Stored, change
 from backend.wall import OWNER
 
 GIVEN = ("id", "name", "name_key", "filter", "sort", "order")
@@ -73,15 +73,7 @@ async def remove(mine: Scope, filter_id: UUID, expected: Sequence[int] | None) -
 
 
 async def _change(mine: Scope, filter_id: UUID, sent: Mapping[str, Any], expected: Sequence[int] | None) -> Stored:
-    values = {"row_id": filter_id, **{f"set_{name}": value for name, value in sent.items() if name not in GONE}}
-    if expected is not None:
-        values["expected"] = list(expected)
-    rows = await mine.write(door.change(FILTERS, frozenset(sent), shown, expected is not None), values)
-    if not rows or (rows[0].version is None and expected is None):
-        raise _missing()
-    if rows[0].version is None:
-        raise _stale()
-    return Stored(rows[0].version, rows[0].body)
+    return await change(mine, FILTERS, shown, filter_id, sent, expected, _missing(), _stale())
 
 
 def _derived(mine: Scope, given: dict[str, Any]) -> dict[str, Any]:

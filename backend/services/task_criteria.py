@@ -159,6 +159,11 @@ def names_in(form: Form) -> Iterator[str]:
             yield from names_in(part)
 
 
+def conjuncts(form: Form) -> tuple[Form, ...]:
+    """What is joined by AND at the top."""
+    return form[1] if isinstance(form, tuple) and form[0] == "and" else (form,)
+
+
 def condition(form: Form) -> ColumnElement[bool]:
     return _condition(form, map("in_{}".format, count()))
 
@@ -166,8 +171,7 @@ def condition(form: Form) -> ColumnElement[bool]:
 def sought_condition(form: Form) -> ColumnElement[bool]:
     """The same for `sought`: of the parts that are joined by AND, only words and tags are for an index."""
     names = map("in_{}".format, count())
-    parts = form[1] if isinstance(form, tuple) and form[0] == "and" else (form,)
-    made = [(part, _condition(part, names)) for part in parts]
+    made = [(part, _condition(part, names)) for part in conjuncts(form)]
     return and_(true(), *(each if part in SOUGHT else each.is_(true()) for part, each in made))
 
 

@@ -40,6 +40,7 @@ from backend.services.task_criteria import (
     TASKS,
     Form,
     condition,
+    conjuncts,
     living,
     names_in,
     required,
@@ -101,8 +102,7 @@ class Shape(NamedTuple):
     @property
     def sought(self) -> bool:
         """Found by words or tags, whatever else is asked of it."""
-        whole = self.form[1] if isinstance(self.form, tuple) and self.form[0] == "and" else (self.form,)
-        return self.search != "no" or not SOUGHT.isdisjoint(part for part in whole if isinstance(part, str))
+        return self.search != "no" or not SOUGHT.isdisjoint(conjuncts(self.form))
 
     @property
     def planned_anew(self) -> bool:

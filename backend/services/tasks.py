@@ -1,8 +1,10 @@
 """Verbs on tasks. Every write goes through the door; nothing here commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from sqlalchemy import Table
 
 from backend import door
 from backend.errors import Fault, NotFound, PreconditionFailed
@@ -72,15 +74,29 @@ async def remove_many(mine: Scope, ids: Sequence[UUID]) -> int:
 
 
 async def _change(mine: Scope, task_id: UUID, sent: Mapping[str, Any], expected: Sequence[int] | None) -> Stored:
-    values = {"row_id": task_id, **_values(sent)}
+    return await change(mine, TASKS, shown, task_id, sent, expected, _missing(), _stale())
+
+
+async def change(
+    mine: Scope,
+    target: Table,
+    shown: Callable[[Any], Any],
+    row_id: UUID,
+    sent: Mapping[str, Any],
+    expected: Sequence[int] | None,
+    missing: NotFound,
+    stale: PreconditionFailed,
+) -> Stored:
+    """A row of any user's table, in one statement. Raises `missing` and `stale`, in the words of its noun."""
+    values = {"row_id": row_id, **_values(sent)}
     if expected is not None:
         values["expected"] = list(expected)
-    rows = await mine.write(door.change(TASKS, frozenset(sent), shown, expected is not None), values)
+    rows = await mine.write(door.change(target, frozenset(sent), shown, expected is not None), values)
     if not rows:
-        raise _missing()
+        raise missing
     if rows[0].version is None:
         # It was there when the statement began, and was changed (or, with nothing expected, deleted) first.
-        raise _missing() if expected is None else _stale()
+        raise missing if expected is None else stale
     return Stored(rows[0].version, rows[0].body)
 
 
