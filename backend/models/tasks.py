@@ -1,49 +1,27 @@
-"""Tables, and the promises that the database keeps.
-
-Every table of a user's data has `user_id` first in its primary key, in every unique constraint and in
-every foreign key between such tables, so that a row can only ever refer to rows of the same user.
-The tables that say who somebody is (users, sessions, tokens) are looked up before there is a user; one
-of them that has a `user_id` says so with `info={"identity": True}`, or the wall would refuse it.
-"""
+"""A user's data: tasks, and the filters that are kept for them."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     CheckConstraint,
     Column,
     Computed,
-    DateTime,
     Enum,
     Index,
-    LargeBinary,
-    MetaData,
     String,
-    Table,
     Text,
     UniqueConstraint,
-    event,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
+from backend.models.columns import LIVING, around, instant, table
 from backend.rules import languages
-
-SCHEMA_VERSION: Final = "20261122_0003"
-"""The migration that this code is written for; readiness compares it with the database's."""
-
-SQLModel.metadata.naming_convention = {
-    "ix": "%(table_name)s_%(column_0_N_name)s",
-    "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    "ck": "%(table_name)s_%(constraint_name)s",
-    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-    "pk": "%(table_name)s_pkey",
-}
 
 
 class Priority(StrEnum):
@@ -54,70 +32,6 @@ class Priority(StrEnum):
     high = "high"
 
 
-def _instant(*, now: bool = False, **column: Any) -> Any:
-    """A `timestamptz`. `clock_timestamp()`, since `now()` is older than the wait for the write door."""
-    if now:
-        column["server_default"] = text("clock_timestamp()")
-    return Field(sa_type=DateTime(timezone=True), sa_column_kwargs=column)
-
-
-class User(SQLModel, table=True):
-    __tablename__ = "users"
-    __table_args__ = (
-        CheckConstraint("char_length(email) <= 254", name="email_length"),
-        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
-        UniqueConstraint("email_key"),
-    )
-
-    id: UUID = Field(primary_key=True)
-    email: str = Field(sa_type=Text)
-    email_key: str = Field(sa_type=Text)  # casefolded: what makes two addresses the same
-    name: str = Field(sa_type=Text)
-    timezone: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "UTC"})
-    language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
-    password_hash: str | None = Field(sa_type=Text)  # none: nobody signs in with a password
-    is_verified: bool = Field(sa_column_kwargs={"server_default": text("false")})
-    created_at: datetime = _instant(now=True)
-    updated_at: datetime = _instant(now=True)
-
-
-class Session(SQLModel, table=True):
-    """One sign-in on one device: the family of its refresh tokens."""
-
-    __tablename__ = "sessions"
-    __table_args__ = {"info": {"identity": True}}
-
-    id: UUID = Field(primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    created_at: datetime = _instant(now=True)
-    last_used_at: datetime = _instant(now=True)
-    expires_at: datetime = _instant()
-    ended_at: datetime | None = _instant(nullable=True)
-
-
-class RefreshToken(SQLModel, table=True):
-    """SHA-256 of each token that was given out. A used one that comes back ends its session."""
-
-    __tablename__ = "refresh_tokens"
-
-    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
-    session_id: UUID = Field(foreign_key="sessions.id", ondelete="CASCADE", index=True)
-    created_at: datetime = _instant(now=True)
-    used_at: datetime | None = _instant(nullable=True)
-
-
-class SyncState(SQLModel, table=True):
-    """The counter that numbers a user's changes, and the lock that puts them in order."""
-
-    __tablename__ = "sync_state"
-    __table_args__ = (CheckConstraint("floor <= seq", name="floor_below_seq"),)
-
-    user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
-    seq: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    floor: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    epoch: UUID = Field(sa_column_kwargs={"server_default": text("gen_random_uuid()")})
-
-
 SEARCH_VECTOR = (
     # '.' matches no query: it keeps a phrase from reaching from the title into the tags.
     "setweight(to_tsvector(search_config(language), search_text(title)), 'A') || '''.''\\:99'::tsvector || "
@@ -126,7 +40,6 @@ SEARCH_VECTOR = (
 )
 TAGS_ARE_SOUND = """jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <= 20 AND NOT jsonb_path_exists(tags,
  'strict $[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
-LIVING = text("deleted_at IS NULL")
 
 
 class Task(SQLModel, table=True):
@@ -194,14 +107,14 @@ class Task(SQLModel, table=True):
         sa_type=Enum(Priority, name="priority"),
         sa_column_kwargs={"server_default": "medium"},
     )
-    due_date: datetime | None = _instant(nullable=True)
+    due_date: datetime | None = instant(nullable=True)
     tags: list[str] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
     completed: bool = Field(sa_column_kwargs={"server_default": text("false")})
-    completed_at: datetime | None = _instant(nullable=True, info={"when": "completed"})
+    completed_at: datetime | None = instant(nullable=True, info={"when": "completed"})
     language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
-    created_at: datetime = _instant(now=True)
-    updated_at: datetime = _instant(now=True)
-    deleted_at: datetime | None = _instant(nullable=True)
+    created_at: datetime = instant(now=True)
+    updated_at: datetime = instant(now=True)
+    deleted_at: datetime | None = instant(nullable=True)
     search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True))
 
 
@@ -230,21 +143,9 @@ class SavedFilter(SQLModel, table=True):
     filter: str = Field(sa_type=Text)
     sort: str | None = Field(sa_type=Text)
     order: str | None = Field(sa_type=Text)
-    created_at: datetime = _instant(now=True)
-    updated_at: datetime = _instant(now=True)
-    deleted_at: datetime | None = _instant(nullable=True)
-
-
-def table(model: type[SQLModel]) -> Table:
-    return SQLModel.metadata.tables[str(model.__tablename__)]
-
-
-migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
-"""Kept by Alembic; only read here."""
-
-
-# What tables need around them, for a database made from the models. The migrations write the same
-# out, and a test compares the two.
+    created_at: datetime = instant(now=True)
+    updated_at: datetime = instant(now=True)
+    deleted_at: datetime | None = instant(nullable=True)
 
 
 VERSION_GROWS = """
@@ -260,12 +161,7 @@ WHEN (new.version <= old.version) EXECUTE FUNCTION version_must_grow()
 """
 
 
-def _around(target: Any, when: str, *statements: str) -> None:
-    for sql in statements:
-        event.listen(target, when, DDL(sql.replace("%", "%%")))  # type: ignore[no-untyped-call]
-
-
-_around(
+around(
     SQLModel.metadata,
     "before_create",
     "CREATE EXTENSION IF NOT EXISTS btree_gin",
@@ -275,5 +171,5 @@ _around(
     languages.SEARCH_TEXT,
     VERSION_GROWS,
 )
-_around(table(Task), "after_create", VERSION_TRIGGER)
-_around(table(SavedFilter), "after_create", VERSION_TRIGGER.replace("tasks", "filters"))
+around(table(Task), "after_create", VERSION_TRIGGER)
+around(table(SavedFilter), "after_create", VERSION_TRIGGER.replace("tasks", "filters"))

@@ -1,0 +1,21 @@
+"""Tables, and the promises that the database keeps.
+
+Every table of a user's data has `user_id` first in its primary key, in every unique constraint and in
+every foreign key between such tables, so that a row can only ever refer to rows of the same user.
+"""
+
+from typing import Final
+
+from sqlalchemy import Column, MetaData, String, Table
+
+from backend.models.accounts import RefreshToken, Session, SyncState, User
+from backend.models.columns import table
+from backend.models.tasks import Priority, SavedFilter, Task
+
+__all__ = ["Priority", "RefreshToken", "SavedFilter", "Session", "SyncState", "Task", "User", "migrations", "table"]
+
+SCHEMA_VERSION: Final = "20261122_0003"
+"""The migration that this code is written for; readiness compares it with the database's."""
+
+migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Kept by Alembic; only read here."""

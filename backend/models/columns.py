@@ -1,0 +1,36 @@
+"""What the tables are declared with: names of constraints, instants, and what a database needs around the tables."""
+
+from typing import Any
+
+from sqlalchemy import DDL, DateTime, Table, event, text
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {
+    "ix": "%(table_name)s_%(column_0_N_name)s",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+LIVING = text("deleted_at IS NULL")
+
+
+def instant(*, now: bool = False, **column: Any) -> Any:
+    """A `timestamptz`. `clock_timestamp()`, since `now()` is older than the wait for the write door."""
+    if now:
+        column["server_default"] = text("clock_timestamp()")
+    return Field(sa_type=DateTime(timezone=True), sa_column_kwargs=column)
+
+
+def table(model: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+# What tables need around them, for a database made from the models. The migrations write the same
+# out, and a test compares the two.
+
+
+def around(target: Any, when: str, *statements: str) -> None:
+    for sql in statements:
+        event.listen(target, when, DDL(sql.replace("%", "%%")))  # type: ignore[no-untyped-call]
