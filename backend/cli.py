@@ -5,8 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -15,13 +14,16 @@ import typer
 import uvicorn
 from alembic import command
 from alembic.config import Config as Alembic
-from rich.console import Console
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import OperationalError
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from backend import config, embedded, orphans
+from backend import config, embedded, operations, orphans
 from backend.config import Settings
+from backend.errors import TendError, Unavailable
+from backend.terminal import console, database, errors, fail
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BACKLOG: Final = 2048
@@ -34,8 +36,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Tend, a task manager's backend. Settings come from the environment or `.env`; see `.env.example`.",
 )
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+app.add_typer(operations.keys_app, name="keys")
+app.add_typer(operations.account_app, name="account")
+app.command()(operations.clean)
 
 
 def main() -> None:
@@ -47,31 +50,18 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except (config.SettingsError, embedded.EmbeddedError) as error:
-        _fail(str(error))
+        fail(str(error))
+    except (UndefinedTable, UndefinedColumn):
+        fail("The database is not at this code's migration. Run `tend migrate` first.")
+    except TendError as error:
+        fail(f"{error.detail}\nIs DATABASE_URL right?" if isinstance(error, Unavailable) else error.detail)
     except OperationalError as error:
-        _fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
+        fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
 
 
 def _stop(number: int, _frame: Any) -> NoReturn:
     """The signal unwinds like an exception, so that whatever was started is stopped."""
     sys.exit(128 + number)
-
-
-def _fail(message: str) -> NoReturn:
-    errors.print(message, style="bold red", markup=False, soft_wrap=True)
-    sys.exit(1)
-
-
-@contextmanager
-def database() -> Iterator[Settings]:
-    """The settings with the address of a database: the configured one, or the embedded one while this lasts."""
-    settings = config.load()
-    if settings.database_url:
-        yield settings
-        return
-    with embedded.server(settings.data_dir, say=errors.print) as url:
-        os.environ["DATABASE_URL"] = url  # for the workers, which read the environment anew
-        yield config.load()
 
 
 def upgrade() -> None:
@@ -128,14 +118,15 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)  # at once: until then, another could bind the same
     except OSError as error:
-        _fail(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another HOST or PORT.")
+        fail(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another HOST or PORT.")
     listener.set_inheritable(True)
     return listener
 
 
 def _announce(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 # nosec B104
+    shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     base = f"http://{shown}:{port}"
     console.print(f"\n[bold]Tend is at {base}[/bold]", soft_wrap=True)
     console.print(f"Try it at     {base}/docs", soft_wrap=True)
@@ -152,13 +143,18 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
 def _run(settings: Settings, listener: socket.socket, parent: int | None) -> None:
     if parent is not None:
         orphans.follow(parent)
+    from backend.protocol import Protocol
+
     server = uvicorn.Config(
         "backend.main:create_app",
         factory=True,
         workers=settings.web_concurrency,
         access_log=settings.access_log,
+        log_config=_logging(settings),
         log_level=settings.log_level,
         server_header=False,
+        http=Protocol,
+        proxy_headers=False,  # it would believe everybody on this machine; see TRUSTED_PROXIES
         ws="none",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
@@ -168,6 +164,13 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
             Multiprocess(server, sockets=[listener]).run()
         else:
             uvicorn.Server(server).run(sockets=[listener])
+
+
+def _logging(settings: Settings) -> dict[str, Any]:
+    """uvicorn's own, with Tend's loggers: Python shows nothing below a warning of a logger that nobody set up."""
+    ours = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
+    statements = {"propagate": False}  # db.py gives them a handler
+    return {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "tend": ours, "tend.sql": statements}}
 
 
 @app.command()
@@ -199,7 +202,7 @@ def load(
     try:
         bulk.check_options(email_domain, password)
     except bulk.Refused as refusal:
-        _fail(str(refusal))
+        fail(str(refusal))
     size = file.stat().st_size
     with database() as settings, _progress() as progress:
         upgrade()

@@ -5,6 +5,7 @@ AUTOCOMMIT is the base, so that a single statement is a single trip; transaction
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import cached_property
@@ -49,6 +50,7 @@ class Database:
         self._gate = asyncio.Semaphore(self._size)
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._deadline = settings.database_timeout_seconds
+        self.used_at = time.monotonic()
         self.watchers: list[Callable[[str, Sequence[Any]], None]] = []
         """Told the text and the values of each statement before it is sent."""
         if settings.sql_echo:
@@ -145,6 +147,7 @@ class Database:
         One user has at most half of the pool at once, so that nobody can keep the others waiting.
         """
         share = self._share(owner) if owner else nullcontext()
+        self.used_at = time.monotonic()
         try:
             async with asyncio.timeout(self._deadline * patience), share, self._gate:
                 yield

@@ -1,67 +1,39 @@
 """Who asks, and over which connection; what every route reads of a request."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_origin
 from urllib.parse import parse_qsl
-from uuid import UUID
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import OAuth2PasswordBearer
-from pydantic import BaseModel, ValidationError
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from pydantic import BaseModel, ValidationError, WithJsonSchema
 
-from backend.config import Settings
-from backend.db import Database
-from backend.errors import Invalid, NotSignedIn
+from backend.errors import Invalid, NotAllowed, NotSignedIn, SignInAgain, rate_limit
+from backend.rules.addresses import client_address
 from backend.schemas.scalars import Wire
 from backend.scope import Scope
-from backend.security import InvalidToken, Keys
-from backend.services import accounts
+from backend.services.allowances import Allowances
+from backend.services.audit import DEVICE_CHARACTERS, Caller
+from backend.services.export import Exports
+from backend.services.recognition import Recognition
+from backend.state import State
 
-REMEMBERED_SECONDS: Final = 10  # how long an ended session may still be believed, on each worker
-REMEMBERED_MOST: Final = 10_000
+log = logging.getLogger("tend")
+
+FRESH_SECONDS: Final = 15 * 60  # that a sign-in is enough for what is dear
+SCOPES: Final = {
+    "tasks:read": "See tasks, tags and saved filters.",
+    "tasks:write": "Make, change and delete them; what is written is shown.",
+    "account": "See and change the account, and where it is signed in.",
+}
 MOST_PARAMETERS: Final = 200
 KEPT_BYTES: Final = 4_096  # a longer query is read anew each time; this holds the longest filter in ASCII
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class State:
-    """What the application has for all requests."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.database = Database(settings)
-        self.keys = Keys(settings.signing_secret, settings.access_token_minutes * 60)
-        self._remembered: dict[str, tuple[Scope, float]] = {}
-
-    async def scope_of(self, token: str) -> Scope:
-        """Whose token it is. Verified, and its session looked up, at most once in 10 seconds."""
-        known = self._remembered.get(token)
-        if known and known[1] > time.time():
-            return known[0]
-        try:
-            claims = self.keys.read(token)
-        except InvalidToken:
-            raise _not_valid() from None
-        if not await accounts.is_alive(self.database, claims.session_id, claims.user_id):
-            raise _not_valid()
-        scope = Scope(claims.user_id, self.database, claims.timezone, claims.language, claims.session_id)
-        if len(self._remembered) >= REMEMBERED_MOST:
-            self._remembered.clear()
-        self._remembered[token] = (scope, min(claims.expires_at, time.time() + REMEMBERED_SECONDS))
-        return scope
-
-    def forget(self, session_id: UUID | None) -> None:
-        """At once on this worker; on the others within `REMEMBERED_SECONDS`."""
-        kept = {token: known for token, known in self._remembered.items() if known[0].session_id != session_id}
-        self._remembered = kept
-
-
-def _not_valid() -> NotSignedIn:
-    return NotSignedIn("The access token is not valid, or no longer.", token_sent=True)
 
 
 def state_of(request: Request) -> State:
@@ -69,20 +41,85 @@ def state_of(request: Request) -> State:
     return state
 
 
+def recognition_of(request: Request) -> Recognition:
+    recognition: Recognition = request.app.state.recognition
+    return recognition
+
+
+async def scope_of(request: Request, needed: str) -> Scope:
+    """Whose token was sent. Raises NotSignedIn, and NotAllowed when it is not one for what is `needed`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotSignedIn("Sign in: send the access token as `Authorization: Bearer …`.")
+    scope = await recognition_of(request).scope_of(token.strip())
+    if needed not in scope.scopes:
+        raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
+    allowances: Allowances | None = request.app.state.allowances
+    if allowances:
+        limit, left, wait = await allowances.take(scope.user_id)
+        named = rate_limit(limit.name, limit.most, limit.seconds, left, wait)
+        request.scope["tend.headers"] += [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    return scope
+
+
 class SignedIn(OAuth2PasswordBearer):
     """The dependency and its description in OpenAPI in one: Swagger's Authorize button signs in with it."""
 
-    async def __call__(self, request: Request) -> Scope:  # type: ignore[override]
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise NotSignedIn("Sign in: send the access token as `Authorization: Bearer …`.")
-        return await state_of(request).scope_of(token.strip())
+    async def __call__(self, request: Request, needs: SecurityScopes) -> Scope:  # type: ignore[override]
+        return await scope_of(request, needs.scope_str)
 
 
-signed_in = SignedIn(tokenUrl="/v1/auth/token", refreshUrl=None, scheme_name="Tend", auto_error=True)
+signed_in = SignedIn(tokenUrl="/v1/auth/token", scheme_name="Tend", scopes=SCOPES)
 
-Mine = Annotated[Scope, Depends(signed_in)]
 TheState = Annotated[State, Depends(state_of)]
+TheRecognition = Annotated[Recognition, Depends(recognition_of)]
+CanRead = Annotated[Scope, Security(signed_in, scopes=["tasks:read"])]
+CanWrite = Annotated[Scope, Security(signed_in, scopes=["tasks:write"])]
+CanManage = Annotated[Scope, Security(signed_in, scopes=["account"])]
+
+
+async def _signed_in_person(mine: CanManage) -> Scope:
+    if mine.session_id is None:
+        raise NotAllowed("A personal access token is not enough for this. Sign in.")
+    return mine
+
+
+InPerson = Annotated[Scope, Depends(_signed_in_person)]
+"""For what a program should not do in somebody's place."""
+
+
+async def _freshly_signed_in(mine: InPerson, recognition: TheRecognition) -> Scope:
+    if mine.signed_in_at < time.time() - FRESH_SECONDS:
+        raise SignInAgain(FRESH_SECONDS)
+    await recognition.confirm(mine)
+    return mine
+
+
+Fresh = Annotated[Scope, Depends(_freshly_signed_in)]
+"""For what would let somebody in, or keep the owner out: who they are was shown a moment ago."""
+
+
+def _caller(request: Request) -> Caller:
+    state = state_of(request)
+    if "x-forwarded-for" in request.headers and not state.settings.trusted_proxies and not state.proxy_told:
+        state.proxy_told = True
+        log.warning(
+            "X-Forwarded-For from %s is not believed: is it your proxy? Then name it in TRUSTED_PROXIES, or everybody "
+            "behind it is one client to the limits on signing in.",
+            request.client.host if request.client else "nowhere",
+        )
+    device = request.headers.get("user-agent", "")
+    printable = "".join(character for character in device if character.isprintable())
+    return Caller(client_address(request.scope), printable[:DEVICE_CHARACTERS])
+
+
+def _exports_of(request: Request) -> Exports:
+    exports: Exports = request.app.state.exports
+    return exports
+
+
+TheExports = Annotated[Exports, Depends(_exports_of)]
+From = Annotated[Caller, Depends(_caller)]
 
 
 def asked_of(request: Request, model: type[Model]) -> Model:
@@ -135,12 +172,15 @@ def documented(model: type[BaseModel]) -> dict[str, Any]:
         shown: Mapping[str, Any] = _inlined(described, schema.get("$defs", {}))
         description = shown.get("description", "")
         value = {key: part for key, part in shown.items() if key not in {"description", "title", "examples"}}
-        if [kind.get("type") for kind in value.get("anyOf", [])][-1:] == ["null"] and len(value["anyOf"]) == 2:
-            value = value["anyOf"][0]
+        if kinds := [kind for kind in value.pop("anyOf", []) if kind.get("type") != "null"]:
+            value |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         if "examples" in shown:  # in words: Swagger would fill an example in, and ask for it
             example = shown["examples"][0]
             description += f" For instance `{example[0] if isinstance(example, list) else example}`."
-        parameters.append({"name": name, "in": "query", "required": False, "description": description, "schema": value})
+        parameter = {"name": name, "in": "query", "required": False, "description": description, "schema": value}
+        if value.get("type") == "array" and name not in _many(model):  # with commas, in one parameter
+            parameter |= {"style": "form", "explode": False}
+        parameters.append(parameter)
     return {"parameters": parameters}
 
 
@@ -150,7 +190,9 @@ def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
             definition = definitions[part["$ref"].rsplit("/", 1)[-1]]
             return {**_inlined(definition, definitions), **{k: v for k, v in part.items() if k != "$ref"}}
         return {
-            key: _inlined(value, definitions) for key, value in part.items() if key != "default" or value is not None
+            key: _inlined(value, definitions)
+            for key, value in part.items()
+            if key != "default" or value not in (None, [])
         }
     if isinstance(part, list):
         return [_inlined(value, definitions) for value in part]
@@ -166,7 +208,9 @@ async def no_parameters(request: Request) -> None:
 NO_PARAMETERS = [Depends(no_parameters)]
 
 IfMatch = Annotated[
-    list[str] | None, Header(description='Only if it is still at this ETag, like `"7"`.', examples=['"7"'])
+    list[str] | None,
+    WithJsonSchema({"type": "string"}),
+    Header(description='Only if it is still at this ETag, like `"7"`.', examples=['"7"']),
 ]
 
 

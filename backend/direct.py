@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from backend import handlers
-from backend.deps import signed_in
+from backend.deps import scope_of
 from backend.scope import Scope
 
 Read = Callable[[Scope, Request], Awaitable[Response]]
@@ -27,8 +27,8 @@ Write = Callable[[Scope, Any], Awaitable[Response]]
 class Direct:
     """Middleware around FastAPI's own stack, for a signed-in user.
 
-    `reads` are asked by GET without a body, `writes` by POST without a query, with a body of at most
-    `body_bytes` that the model accepts. Whatever is otherwise, FastAPI answers.
+    `reads` (for `tasks:read`) are asked by GET without a body, `writes` (for `tasks:write`) by POST without a
+    query, with a body of at most `body_bytes` that the model accepts. Whatever is otherwise, FastAPI answers.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Direct:
     async def _read(self, endpoint: Read, scope: Asgi, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            answer = await endpoint(await signed_in(request), request)
+            answer = await endpoint(await scope_of(request, "tasks:read"), request)
         except Exception as error:
             answer = await handlers.answer_to(request, error)
         await answer(scope, receive, send)
@@ -75,7 +75,7 @@ class Direct:
     async def _write(self, model: type[BaseModel], endpoint: Write, scope: Asgi, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            mine = await signed_in(request)
+            mine = await scope_of(request, "tasks:write")
             body = await request.body()
             given = _read(model, body)
             answer = await endpoint(mine, given) if given else None

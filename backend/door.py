@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Delete,
     FromClause,
     Insert,
     Integer,
@@ -42,7 +43,7 @@ from backend.wall import OWNER, checked
 Query = Select[*tuple[Any, ...]]
 SHAPES = 512  # statements kept: a client could ask for a million shapes
 P = ParamSpec("P")
-Built = TypeVar("Built", bound=Query | Update | Insert)
+Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
 
 COUNTER = table(SyncState)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())

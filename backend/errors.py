@@ -2,12 +2,17 @@
 
 TendError
 ├── NotSignedIn            no token, or one that is not valid
+│   ├── SecondFactorNeeded the password was right, and a code is asked for besides
+│   └── SignInAgain        the token is valid, and the sign-in too old for what is asked
 ├── NotFound               not there, in the trash, or somebody else's: the three look the same
 ├── Conflict               the database already holds what may be there once
 ├── PreconditionFailed     If-Match names another version
 ├── Invalid                the request can be read but not meant
 ├── Unsupported            a body in a media type that is not spoken here
-└── Unavailable            the database is away or too busy; nothing is known to be lost
+├── NotAllowed             signed in, but not for this
+├── TooMany                tried too often; it says when to try again
+├── Unavailable            the database is away or too busy; nothing is known to be lost
+└── NotOffered             this server was not set up for it
 
 `handlers.py` turns them into answers; nothing here knows an HTTP library.
 """
@@ -33,6 +38,11 @@ def problem_of(path: str, status: int, detail: str) -> dict[str, Any]:
     title = _TITLES.get(status) or HTTPStatus(status).phrase
     kind = "urn:tend:problem:" + title.lower().replace(" ", "-")
     return {"type": kind, "title": title, "status": status, "detail": detail, "instance": path}
+
+
+def rate_limit(name: str, most: int, seconds: int, left: int, wait: int) -> dict[str, str]:
+    """As draft-ietf-httpapi-ratelimit-headers has them."""
+    return {"RateLimit-Policy": f'"{name}";q={most};w={seconds}', "RateLimit": f'"{name}";r={left};t={wait}'}
 
 
 _WORDS = {
@@ -83,6 +93,44 @@ class NotSignedIn(TendError):
         self.token_sent = token_sent
 
 
+class SignInAgain(NotSignedIn):
+    """Within `seconds` before (RFC 9470)."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"This needs a sign-in of the last {seconds // 60} minutes. Sign in again, and then try it.",
+            token_sent=True,
+        )
+        self.seconds = seconds
+
+
+class SecondFactorNeeded(NotSignedIn):
+    """`challenge` is sent back with the code."""
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__("The password is right. Send the code of your authenticator app with this challenge.")
+        self.challenge = challenge
+
+
+class NotAllowed(TendError):
+    """`scope` is what the token would need (RFC 6750, section 3.1)."""
+
+    def __init__(self, detail: str, *, scope: str | None = None) -> None:
+        super().__init__(detail)
+        self.scope = scope
+
+
+class TooMany(TendError):
+    """`most` in `seconds` under the limit's `name`; `retry_after` is in seconds."""
+
+    def __init__(self, detail: str, name: str, most: int, seconds: int, retry_after: int) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.most = most
+        self.seconds = seconds
+        self.retry_after = max(1, retry_after)
+
+
 class NotFound(TendError):
     pass
 
@@ -111,3 +159,7 @@ class Unavailable(TendError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class NotOffered(TendError):
+    """Another server of the same code may offer it: what is missing is a setting."""

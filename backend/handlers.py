@@ -20,25 +20,36 @@ from backend.errors import (
     Conflict,
     Fault,
     Invalid,
+    NotAllowed,
     NotFound,
+    NotOffered,
     NotSignedIn,
     PreconditionFailed,
+    SecondFactorNeeded,
+    SignInAgain,
     TendError,
+    TooMany,
     Unavailable,
     Unsupported,
     problem_of,
+    rate_limit,
     words_for,
 )
+from backend.rules.addresses import client_address
+from backend.services import audit
 
 log = logging.getLogger("tend")
 
 STATUS: Final[dict[type[TendError], int]] = {
     NotSignedIn: 401,
+    NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,
     PreconditionFailed: 412,
     Unsupported: 415,
     Invalid: 422,
+    TooMany: 429,
+    NotOffered: 501,
     Unavailable: 503,
 }
 CONSTRAINTS: Final = {
@@ -62,8 +73,9 @@ def problem(
     detail: str,
     errors: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
+    more: dict[str, str] | None = None,
 ) -> Response:
-    body = problem_of(path, status, detail)
+    body = {**problem_of(path, status, detail), **(more or {})}
     if errors:
         body["errors"] = list(errors)
     return JSONResponse(body, status, headers, media_type="application/problem+json")
@@ -86,13 +98,30 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 async def _tend(request: Request, error: Exception) -> Response:
     assert isinstance(error, TendError)
-    headers = {}
-    if isinstance(error, NotSignedIn):
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.token_sent else "Bearer"
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(error.retry_after)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return problem(request.url.path, status, error.detail, error.errors, headers)
+    if isinstance(error, NotAllowed | TooMany) or (isinstance(error, NotSignedIn) and error.token_sent):
+        told = {"status": status, "why": error.detail, "address": client_address(request.scope)}
+        audit.tell("refused", **told, method=request.method, path=request.url.path)
+    more = {"challenge": error.challenge} if isinstance(error, SecondFactorNeeded) else {}
+    return problem(request.url.path, status, error.detail, error.errors, _headers_of(error), more)
+
+
+def _headers_of(error: TendError) -> dict[str, str]:
+    match error:
+        case SignInAgain():
+            return {"WWW-Authenticate": f'Bearer error="insufficient_user_authentication", max_age={error.seconds}'}
+        case NotSignedIn():
+            return {"WWW-Authenticate": 'Bearer error="invalid_token"' if error.token_sent else "Bearer"}
+        case NotAllowed(scope=str()):
+            return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+        case TooMany():
+            return {
+                "Retry-After": str(error.retry_after),
+                **rate_limit(error.name, error.most, error.seconds, 0, error.retry_after),
+            }
+        case Unavailable():
+            return {"Retry-After": str(error.retry_after)}
+    return {}
 
 
 async def _validation(request: Request, error: Exception) -> Response:
@@ -136,7 +165,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
-        if route.path_format and compile_path(route.path_format)[0].match(request.url.path):
+        if route.path and compile_path(route.path)[0].match(request.url.path):
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 

@@ -1,5 +1,6 @@
 """The one file that knows every room: `uvicorn --factory backend.main:create_app`."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,14 +15,48 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import config, handlers, memory, orphans
-from backend.deps import State
+from backend import config, handlers, hardening, memory, orphans
 from backend.direct import Direct, Read, Write
-from backend.routers import auth, health, saved_filters, tags, tasks
+from backend.routers import (
+    access_tokens,
+    auth,
+    confirmations,
+    export,
+    health,
+    me,
+    outside,
+    saved_filters,
+    second_factor,
+    sessions,
+    tags,
+    tasks,
+    well_known,
+)
 from backend.routers.answers import Problem
 from backend.rules import filters
 from backend.schemas.tasks import TaskCreate
+from backend.security import passwords
+from backend.services import housekeeping
+from backend.services.allowances import Allowances
+from backend.services.export import Exports
+from backend.services.recognition import Recognition
+from backend.state import State
 
+ROOMS: Final = (
+    tasks,
+    tags,
+    saved_filters,
+    auth,
+    confirmations,
+    outside,
+    me,
+    export,
+    sessions,
+    access_tokens,
+    second_factor,
+    health,
+    well_known,
+)
 BODY_BYTES: Final = 1024 * 1024
 STATIC: Final = "/docs/static"
 ABOUT: Final = """
@@ -32,35 +67,48 @@ Errors are `application/problem+json` (RFC 9457); a task's `version` is its ETag
 """
 
 
-class Tend(FastAPI):
+class Uniform:
+    """HEAD answers as GET without its body, and a body that is too large gets the same error as all.
+
+    An answer to HEAD ends where its body would begin: whatever streams one then hears from `receive`, as of a
+    client that went away, that it may stop.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """HEAD answers as GET without its body, and a body that is too large gets the same error as all."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
-        too_large = False
+        too_large = ended = False
 
         async def answer(message: Message) -> None:
-            nonlocal too_large
+            nonlocal too_large, ended
             if message["type"] == "http.response.start" and message["status"] == 413:
                 kind: bytes = dict(message["headers"]).get(b"content-type", b"")
                 too_large = kind.startswith(b"text/plain")
                 if too_large:
                     await handlers.too_large(scope["path"])(scope, receive, send)
             elif head and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
+                ended, past = True, ended
+                message = {**message, "body": b"", "more_body": False}
+                if past:
+                    return
             if not too_large:
                 await send(message)
 
-        await super().__call__({**scope, "method": "GET"} if head else scope, receive, answer)
+        await self.app({**scope, "method": "GET"} if head else scope, receive, answer)
 
+
+class Tend(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        """What `add_middleware` adds lies around the direct way as well."""
+        """What `add_middleware` adds lies around everything, the direct way and every error included."""
         added, self.user_middleware = self.user_middleware, []
         reads: Mapping[str, Read] = {"/v1/tasks": tasks.list_tasks}
         writes: Mapping[str, tuple[type[BaseModel], Write]] = {"/v1/tasks": (TaskCreate, tasks.create_task)}
-        stack: ASGIApp = Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES)
+        stack: ASGIApp = Uniform(Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES))
         for middleware, arguments, options in reversed(added):
             stack = middleware(stack, *arguments, **options)
         return stack
@@ -71,14 +119,19 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     memory.give_back()
     settings = settings or config.load()
     state = State(settings)
+    recognition = Recognition(state)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if supervisor := os.environ.get("TEND_WORKER_OF"):
             orphans.follow(int(supervisor))
-        filters.language()  # a tenth of a second, which no request should wait for
+        filters.language()  # tenths of a second, which no request should wait for
+        passwords.common()
+        chores = asyncio.create_task(housekeeping.regularly(state))
         yield
-        await state.database.close()
+        chores.cancel()
+        recognition.close()
+        await state.close()
 
     app = Tend(
         title="Tend",
@@ -92,10 +145,15 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.tend = state
+    app.state.recognition = recognition
+    app.state.exports = Exports()
+    limit = settings.api_requests_per_minute
+    app.state.allowances = Allowances(state.database, limit) if limit else None
     handlers.install(app)
-    for router in (tasks.router, tags.router, saved_filters.router, auth.me_router, auth.router, health.router):
-        app.include_router(router)
+    for room in ROOMS:
+        app.include_router(room.router)
     _serve_docs(app)
+    hardening.install(app, settings)
     return app
 
 
@@ -106,7 +164,7 @@ def _serve_docs(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
+        html = get_swagger_ui_html(
             openapi_url="/openapi.json",
             title="Tend",
             swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
@@ -115,10 +173,11 @@ def _serve_docs(app: FastAPI) -> None:
             oauth2_redirect_url="/docs/oauth2-redirect",
             swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
         )
+        return hardening.page(html)
 
     @app.get("/docs/oauth2-redirect", include_in_schema=False)
     async def oauth2_redirect() -> HTMLResponse:
-        return get_swagger_ui_oauth2_redirect_html()
+        return hardening.page(get_swagger_ui_oauth2_redirect_html())
 
     generated = app.openapi
 
@@ -132,6 +191,14 @@ def _serve_docs(app: FastAPI) -> None:
         schemas |= {**problem.pop("$defs"), "Problem": problem}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        schema["components"]["securitySchemes"]["Token"] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An access token that you have already, or a personal access token (`tend_…`).",
+        }
+        for operation in (operation for methods in schema["paths"].values() for operation in methods.values()):
+            if "security" in operation:
+                operation["security"].append({"Token": []})
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -31,6 +31,9 @@ class Scope:
     timezone: str = "UTC"
     language: str = "en"
     session_id: UUID | None = None
+    scopes: frozenset[str] = frozenset()  # what the token is for
+    signed_in_at: int = 0  # seconds since 1970: when they last showed who they are
+    token_id: UUID | None = None  # of a personal access token
 
     async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
         return await self.database.read(statement, {**values, "owner": self.user_id})

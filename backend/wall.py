@@ -211,7 +211,8 @@ def _readable(part: ClauseElement) -> None:
     operator = getattr(part, "operator", None)
     if isinstance(operator, custom_op) and operator.opstring not in _OPERATORS:
         raise WallBreached(f"{operator.opstring} is not one of the operators that are used here")
-    if any(getattr(part, name, ()) for name in ("_prefixes", "_suffixes", "_statement_hints", "_hints")):
+    beside = () if isinstance(part, Table) else ("_prefixes", "_suffixes", "_statement_hints", "_hints")
+    if any(getattr(part, name, ()) for name in beside):
         raise WallBreached(f"Text beside an expression cannot be checked: {_sql(part)}")
 
 

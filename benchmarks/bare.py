@@ -22,7 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from backend.rules.text import sort_key
-from backend.security import InvalidToken, Keys, new_id
+from backend.security.opaque import new_id
+from backend.security.tokens import InvalidToken, Keys
 
 POOL_SIZE: Final = 4
 LIMIT: Final = 20
@@ -93,7 +94,7 @@ SELECT version, body FROM made, LATERAL ({ITEM}) AS body"""
 
 class Bare:
     def __init__(self, database_url: str, secret: str) -> None:
-        self.keys = Keys(secret.encode(), 3600)
+        self.keys = Keys([secret.encode()], 3600)
         self.pool = AsyncConnectionPool(
             database_url.replace("+psycopg", ""),
             min_size=POOL_SIZE,

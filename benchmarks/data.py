@@ -24,7 +24,7 @@ from alembic.config import Config
 from psycopg import sql
 
 from backend.rules.text import sort_key
-from backend.security import hash_password
+from backend.security.passwords import hash_password
 from benchmarks.serve import PASSWORD, ROOT
 
 GENERATED_ROWS = 47_000  # about as many as the work log has

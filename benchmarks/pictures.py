@@ -1,19 +1,15 @@
-"""The picture of growth."""
+"""The pictures: growth, and the times of sign-ins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.compare import Turns
 
 
 def growth(table: Mapping[str, Turns], user: Mapping[str, Turns], path: Path) -> None:
     """Medians in milliseconds against sizes, both logarithmic; the same file for the same numbers."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    import matplotlib.pyplot as plt
-
-    mpl.rcParams |= {"svg.hashsalt": "tend", "svg.fonttype": "none", "font.size": 9}
+    plt = _pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
     titles = ("Tasks of all users; the user's own stay the same", "Tasks of the user, in the largest table")
     for axis, measured, title in zip(axes, (table, user), titles, strict=True):
@@ -25,5 +21,33 @@ def growth(table: Mapping[str, Turns], user: Mapping[str, Turns], path: Path) ->
         axis.grid(visible=True, which="major", alpha=0.3)
     axes[0].set_ylabel("median, ms")
     axes[1].legend(frameon=False)
+    _save(figure, path)
+
+
+def distributions(answers: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """For each route, how many answers of each kind came after how many milliseconds."""
+    figure, axes = _pyplot().subplots(1, len(answers), figsize=(10, 3.4), layout="constrained")
+    for axis, (name, sides) in zip(axes, answers.items(), strict=True):
+        times = {side: sorted(each * 1_000 for each in found) for side, found in sides.items()}
+        last = max(found[int(len(found) * 0.98)] for found in times.values())
+        for side, found in times.items():
+            axis.hist(found, bins=40, range=(0, last), histtype="step", linewidth=1.5, label=side)
+        axis.set(title=name, xlabel="ms until the answer", ylabel="answers")
+        axis.grid(visible=True, alpha=0.3)
+        axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def _pyplot() -> Any:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+
+    mpl.rcParams |= {"svg.hashsalt": "tend", "svg.fonttype": "none", "font.size": 9}
+    return plt
+
+
+def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    _pyplot().close(figure)

@@ -52,7 +52,7 @@ class Server:
 
 
 @contextmanager
-def serving(app: str, database_url: str, log: Path) -> Iterator[Server]:
+def serving(app: str, database_url: str, log: Path, **settings: str) -> Iterator[Server]:
     """Serves until the block ends. What it prints goes to `log`; raises RuntimeError when it does not start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -64,6 +64,7 @@ def serving(app: str, database_url: str, log: Path) -> Iterator[Server]:
         "JWT_SECRET": SECRET,
         "ACCESS_TOKEN_MINUTES": "60",
         "TEND_WORKER_OF": str(os.getpid()),
+        **settings,
     }
     command = [sys.executable, "-m", "benchmarks.serve", app, str(port)]
     with log.open("ab") as file:
@@ -95,6 +96,7 @@ def _main(app: str, port: int) -> None:
     import uvicorn
 
     from backend import orphans
+    from backend.protocol import Protocol
 
     orphans.follow(int(os.environ["TEND_WORKER_OF"]))
     uvicorn.run(
@@ -104,6 +106,8 @@ def _main(app: str, port: int) -> None:
         access_log=False,
         log_level="info",
         server_header=False,
+        proxy_headers=False,
+        http=Protocol if app == TEND else "auto",
         ws="none",
         timeout_graceful_shutdown=1,
     )

@@ -6,9 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from sqlalchemy import select, update
 
-from backend.deps import State
-from backend.services import accounts
+from backend.models import User, table
+from backend.services import accounts, sessions
+from backend.services.audit import Caller
+from backend.state import State
 
 Json = dict[str, Any]
 
@@ -88,8 +91,21 @@ async def fresh_account(http: httpx.AsyncClient, state: State, name: str) -> Cli
     """Signed in without a password's hashing, which takes longer than most tests."""
     email = f"{name}@example.com"
     opened = json.loads(await accounts.open_account(state.database, email, name.title(), None))
-    signed_in = await accounts.begin_session(
-        state.database, UUID(opened["id"]), opened["timezone"], opened["language"], timedelta(days=180)
-    )
-    access = state.keys.access_token(*signed_in[:4])
-    return Client(http, signed_in.user_id, access, email)
+    return await another_session(http, state, UUID(opened["id"]), email)
+
+
+async def another_session(http: httpx.AsyncClient, state: State, user_id: UUID, email: str) -> Client:
+    users = table(User)
+    async with state.database.engine.connect() as connection:
+        hashed = (await connection.execute(select(users.c.password_hash).where(users.c.id == user_id))).scalar_one()
+    lifetime, caller = timedelta(days=180), Caller("192.0.2.1", "tests")
+    signed_in = await sessions.begin(state.database, user_id, lifetime, caller, password_hash=hashed)
+    return Client(http, signed_in.user_id, state.keys.access_token(*signed_in[:5]), email)
+
+
+async def settled_in(state: State, client: Client, timezone: str, language: str) -> Client:
+    """The same user with another time zone and language; the tasks that are there stay as they were."""
+    async with state.database.engine.connect() as connection:
+        this = update(table(User)).where(table(User).c.id == client.user_id)
+        await connection.execute(this.values(timezone=timezone, language=language))
+    return await another_session(client.http, state, client.user_id, client.email)

@@ -1,10 +1,11 @@
 """One server a run, one database a worker, and every test alone in it."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -14,12 +15,17 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import delete
 
 from backend.config import Settings
-from backend.deps import State
 from backend.main import create_app
-from backend.models import User
+from backend.models import Throttle, User
 from backend.scope import Scope
+from backend.services.recognition import Recognition
+from backend.state import State
 from tests import servers
 from tests.client import Client, Statements, fresh_account
+
+if TYPE_CHECKING:
+    from backend.outside import Outside
+    from tests.provider import Provider
 
 hypothesis_settings.register_profile(
     "tend", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -82,6 +88,18 @@ def settings_for(url: str, data_dir: Path, **others: Any) -> Settings:
     return Settings(_env_file=None, database_url=url, jwt_secret=SECRET, data_dir=data_dir, **others)
 
 
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+    """Another application: another worker on the same database, or one that is set otherwise."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://tend") as http,
+    ):
+        yield app, http
+
+
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     app = create_app(settings)
@@ -90,13 +108,21 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
-async def state(app: FastAPI) -> AsyncIterator[State]:
+def recognition(app: FastAPI) -> Recognition:
+    found: Recognition = app.state.recognition
+    return found
+
+
+@pytest.fixture
+async def state(app: FastAPI, recognition: Recognition) -> AsyncIterator[State]:
     """Cleared after each test: no test sees what another left."""
     state: State = app.state.tend
     yield state
     async with state.database.engine.connect() as connection:
         await connection.execute(delete(User).execution_options(crosses_users="clears the table"))
-    state._remembered.clear()
+        await connection.execute(delete(Throttle))
+    await state.later.settled()
+    recognition.forget_all()
 
 
 @pytest.fixture
@@ -129,3 +155,44 @@ def statements(state: State) -> Iterator[Statements]:
     state.database.watchers.append(counted.note)
     yield counted
     state.database.watchers.remove(counted.note)
+
+
+@pytest.fixture
+def there() -> "Iterator[Provider]":
+    """A provider to sign in with. It makes keys when it is imported, which other tests need not wait for."""
+    from tests.provider import providing
+
+    with providing() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Iterator[str]:
+    from tests import provider
+
+    with provider.packaged() as address:
+        yield address
+
+
+@pytest.fixture
+async def outside(there: "Provider") -> "AsyncIterator[Outside]":
+    from backend.outside import Outside
+    from tests.provider import settings_with
+
+    outside = Outside(settings_with(there.issuer))
+    yield outside
+    await outside.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass for what is kept of a provider."""
+    from backend import provider
+
+    past = [0.0]
+    monkeypatch.setattr(provider, "monotonic", lambda: time.monotonic() + past[0])
+
+    def passes(seconds: float) -> None:
+        past[0] += seconds
+
+    return passes

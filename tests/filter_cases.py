@@ -13,7 +13,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from backend.deps import State
+from backend.state import State
 from tests.client import Json
 from tests.written import Written
 

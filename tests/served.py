@@ -29,7 +29,7 @@ class Served:
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            self._read(0.2)
+            self.read(0.2)
             address = re.search(r"Tend is at (\S+)", self.printed)
             if address and "Application startup complete" in self.printed:
                 return address[1]
@@ -37,7 +37,8 @@ class Served:
                 break
         raise AssertionError(f"tend serve did not start:\n{self.printed}")
 
-    def _read(self, seconds: float) -> None:
+    def read(self, seconds: float) -> None:
+        """What it has printed, for whoever lets it run long: it waits when nobody reads."""
         assert self.process.stdout is not None
         while select.select([self.process.stdout], [], [], seconds)[0]:
             text = os.read(self.process.stdout.fileno(), 65536).decode(errors="replace")
@@ -52,7 +53,7 @@ class Served:
 
     def wait(self) -> int:
         code = self.process.wait(STOP_SECONDS)
-        self._read(0)
+        self.read(0)
         return code
 
     def postmaster(self) -> int:

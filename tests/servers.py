@@ -10,7 +10,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, create_engine, make_url, text
 
-from backend import config, embedded
+from backend import embedded
+from backend.config import values
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "tend_template"
@@ -20,7 +21,7 @@ TEMPLATE = "tend_template"
 def postgres() -> Iterator[str]:
     """The address of an empty server that is only ours, and what it is, for the header of the run."""
     if url := os.environ.get("TEST_DATABASE_URL"):
-        yield config.postgres_url(url)
+        yield values.postgres_url(url)
     elif os.environ.get("TEST_POSTGRES") != "embedded" and _docker_answers():
         from testcontainers.community.postgres import PostgresContainer
 

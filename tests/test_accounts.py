@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete, update
+from argon2 import PasswordHasher
+from sqlalchemy import delete, select, update
 
-from backend.deps import State
 from backend.models import RefreshToken, Session, User, table
+from backend.security import passwords
+from backend.services.recognition import Recognition
+from backend.state import State
 from tests.client import Client, Statements
 from tests.test_input import assert_problem
 
@@ -92,12 +95,40 @@ async def test_an_account_that_cannot_be_meant_is_422(http: httpx.AsyncClient, f
     assert assert_problem(answer, 422)["errors"][0]["loc"] == ["body", field]
 
 
-@pytest.mark.parametrize("password", ["x" * 8, "🔑" * 128, "  spaces are part of it  "])
+@pytest.mark.parametrize("password", ["zqxjkvbp", "🔑" * 128, "  spaces are part of it  "])
 async def test_a_password_is_taken_as_it_is(http: httpx.AsyncClient, password: str) -> None:
     await http.post("/v1/auth/register", json={**ADA, "password": password})
 
     assert (await sign_in(http, password=password)).status_code == 200
     assert (await sign_in(http, password=password.strip() + "x")).status_code == 401
+
+
+@pytest.mark.parametrize("password", ["password", "PASSWORD1", "qwertyuiop", "12345678", "iloveyou"])
+async def test_a_password_that_is_tried_first_is_refused(http: httpx.AsyncClient, password: str) -> None:
+    problem = assert_problem(await http.post("/v1/auth/register", json={**ADA, "password": password}), 422)
+
+    assert problem["errors"][0]["loc"] == ["body", "password"]
+    assert len(passwords.common()) >= 3_000  # ASVS 5.0, 6.2.4
+    assert min(map(len, passwords.common())) >= passwords.CHARACTERS[0]
+
+
+async def test_a_password_is_kept_as_argon2id_and_a_weaker_hash_made_anew_at_sign_in(
+    http: httpx.AsyncClient, state: State
+) -> None:
+    await http.post("/v1/auth/register", json=ADA)
+    weak = PasswordHasher(time_cost=1, memory_cost=1_024, parallelism=1).hash(ADA["password"])
+
+    async def kept() -> str:
+        async with state.database.engine.connect() as connection:
+            return str((await connection.execute(select(USERS.c.password_hash))).scalar_one())
+
+    assert (await kept()).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    async with state.database.engine.connect() as connection:
+        await connection.execute(update(USERS).values(password_hash=weak))
+    assert (await sign_in(http)).status_code == 200
+
+    assert (await kept()).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert (await sign_in(http)).status_code == 200
 
 
 async def test_whatever_is_wrong_sign_in_says_the_same(http: httpx.AsyncClient, tokens: dict[str, Any]) -> None:
@@ -164,7 +195,7 @@ async def test_of_many_who_refresh_at_once_all_get_the_same_successor(
 
 
 async def test_an_older_token_that_comes_back_ends_the_whole_family(
-    http: httpx.AsyncClient, state: State, tokens: dict[str, Any]
+    http: httpx.AsyncClient, recognition: Recognition, tokens: dict[str, Any]
 ) -> None:
     stolen = tokens["refresh_token"]
     second = (await refresh(http, stolen)).json()["refresh_token"]
@@ -173,7 +204,7 @@ async def test_an_older_token_that_comes_back_ends_the_whole_family(
     assert_problem(await refresh(http, stolen), 401)
 
     assert_problem(await refresh(http, third["refresh_token"]), 401)
-    state._remembered.clear()  # as on another worker, or 10 seconds later
+    recognition.forget_all()  # as on another worker, or 10 seconds later
     answer = await http.get("/v1/me", headers={"Authorization": f"Bearer {third['access_token']}"})
     assert_problem(answer, 401)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.deps import State
+from backend.state import State
 from tests.client import Client, Json, fresh_account
 from tests.clock import stop_at
 from tests.filter_cases import (

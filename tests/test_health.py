@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select
 
-from backend.deps import State
 from backend.errors import Unavailable
 from backend.main import create_app
+from backend.state import State
 from tests import servers
 from tests.client import Client, Statements
 from tests.conftest import settings_for

@@ -17,7 +17,7 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    assert set(problem) - {"errors"} == {"type", "title", "status", "detail", "instance"}
+    assert set(problem) - {"errors", "challenge"} == {"type", "title", "status", "detail", "instance"}
     assert problem["status"] == status
     assert problem["instance"] == answer.request.url.path
     assert all(set(fault) == {"loc", "msg", "type"} for fault in problem.get("errors", []))
@@ -170,6 +170,14 @@ async def test_options_tells_what_is_allowed(alice: Client) -> None:
     answer = await alice.call("OPTIONS", "/v1/tasks/batch/delete")
 
     assert (answer.status_code, answer.headers["Allow"]) == (204, "OPTIONS, POST")
+
+
+async def test_a_batch_is_no_task_whose_id_is_batch(alice: Client) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await alice.call(method, "/v1/tasks/batch")
+        assert_problem(answer, 405)
+        assert answer.headers["Allow"] == "OPTIONS, PATCH, POST"
+    assert (await alice.call("OPTIONS", "/v1/tasks/batch")).headers["Allow"] == "OPTIONS, PATCH, POST"
 
 
 async def test_head_answers_as_get_without_the_body(alice: Client) -> None:

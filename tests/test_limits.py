@@ -77,10 +77,10 @@ async def test_a_lock_that_is_not_had_in_time_is_503(alice: Client, mine: Scope,
 async def test_a_burst_of_sign_ins_is_turned_away_before_it_takes_the_memory(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.security.MOST_WAITING", 2)
+    monkeypatch.setattr("backend.services.sign_in.MOST_WAITING", 2)
 
-    form = {"username": "nobody@example.com", "password": "x"}
-    answers = await asyncio.gather(*(http.post("/v1/auth/token", data=form) for _ in range(20)))
+    forms = [{"username": f"nobody{n}@example.com", "password": "x"} for n in range(20)]
+    answers = await asyncio.gather(*(http.post("/v1/auth/token", data=form) for form in forms))
 
     statuses = {answer.status_code for answer in answers}
     assert statuses == {401, 503}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from backend.deps import State
+from backend.state import State
 from tests.client import Client, Json, Statements, fresh_account
 from tests.clock import stop_at
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from backend.deps import State
 from backend.main import create_app
 from backend.services.task_counts import EXACT_MOST, FACET_TAGS
+from backend.state import State
 from tests.client import Client, Json, Statements, fresh_account
 from tests.conftest import settings_for
 

@@ -1,13 +1,11 @@
 """What a listing leaves out: each criterion alone, and several together."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from backend.deps import State
-from backend.services import accounts
-from tests.client import Client, Json
+from backend.state import State
+from tests.client import Client, Json, settled_in
 
 PAST, FUTURE = "2001-01-01T00:00:00Z", "2991-01-01T00:00:00Z"
 
@@ -130,12 +128,10 @@ async def test_a_day_that_a_zone_skipped_has_nothing_in_it(alice: Client) -> Non
 
 async def test_without_tz_a_day_is_that_of_the_accounts_zone(alice: Client, state: State) -> None:
     await alice.add_many([due("1 May in Tokyo", "2026-04-30T15:00:00Z"), due("2 May in Tokyo", "2026-05-01T15:00:00Z")])
-    # The zone travels in the access token.
-    session = await accounts.begin_session(state.database, alice.user_id, "Asia/Tokyo", "en", timedelta(days=1))
-    in_tokyo = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email)
+    assert await found(alice, due_date="2026-05-01") == {"2 May in Tokyo"}
+    in_tokyo = await settled_in(state, alice, "Asia/Tokyo", "en")
 
     assert await found(in_tokyo, due_date="2026-05-01") == {"1 May in Tokyo"}
-    assert await found(alice, due_date="2026-05-01") == {"2 May in Tokyo"}
     assert await found(in_tokyo, due_date="2026-05-01", tz="UTC") == {"2 May in Tokyo"}
 
 

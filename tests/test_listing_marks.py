@@ -1,13 +1,11 @@
 """The ETags of listings: which questions have the same, and how If-None-Match names them."""
 
-from datetime import timedelta
 from itertools import combinations
 
 import pytest
 
-from backend.deps import State
-from backend.services import accounts
-from tests.client import Client, Json
+from backend.state import State
+from tests.client import Client, Json, settled_in
 from tests.test_listing_conditional import ask, mark_of
 
 QUESTIONS: list[Json] = [
@@ -77,18 +75,15 @@ async def test_what_a_question_is_called_makes_no_difference(alice: Client) -> N
     assert await mark_of(alice, tz="UTC") == await mark_of(alice)
 
 
-async def signed_in(client: Client, state: State, zone: str = "UTC", language: str = "en") -> Client:
-    """The same account, when its settings were others."""
-    session = await accounts.begin_session(state.database, client.user_id, zone, language, timedelta(days=1))
-    return Client(client.http, client.user_id, state.keys.access_token(*session[:4]), client.email)
-
-
 async def test_the_accounts_zone_and_language_belong_to_the_question(alice: Client, state: State) -> None:
-    there, german = await signed_in(alice, state, "Asia/Tokyo"), await signed_in(alice, state, language="de")
+    questions: list[Json] = [{"due_date": "2031-05-08"}, {"search": "figs"}, {"filter": "figs"}]
+    before = [await mark_of(alice, **question) for question in questions]
 
-    assert await mark_of(alice, due_date="2031-05-08") != await mark_of(there, due_date="2031-05-08")
-    assert await mark_of(alice, search="figs") != await mark_of(german, search="figs")
-    assert await mark_of(alice, filter="figs") != await mark_of(german, filter="figs")
+    there = await settled_in(state, alice, "Asia/Tokyo", "en")
+    assert await mark_of(there, **questions[0]) != before[0]
+    german = await settled_in(state, alice, "UTC", "de")
+    assert await mark_of(german, **questions[1]) != before[1]
+    assert await mark_of(german, **questions[2]) != before[2]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.deps import State
+from backend.state import State
 from tests.client import Client, Json, fresh_account
 
 numbers = count()

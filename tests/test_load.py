@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from backend.config import Settings
-from backend.deps import State
 from backend.services import bulk, demo
+from backend.state import State
 from tests.client import Client
 
 

@@ -39,6 +39,56 @@ async def test_every_error_has_the_one_shape(openapi: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in str(openapi)
 
 
+async def test_every_operation_documents_what_it_can_refuse(openapi: dict[str, Any]) -> None:
+    for name, operation in operations(openapi):
+        expected = {"422", "503"}  # an unknown parameter, and no database
+        if "security" in operation:
+            expected |= {"401", "403", "429"}
+        if "requestBody" in operation:
+            expected |= {"413", "415"}
+        assert expected <= set(operation["responses"]), name
+
+
+async def test_the_headers_that_a_client_needs_are_documented(openapi: dict[str, Any]) -> None:
+    always = {
+        "401": {"WWW-Authenticate"},
+        "429": {"Retry-After", "RateLimit", "RateLimit-Policy"},
+        "503": {"Retry-After"},
+    }
+    for name, operation in operations(openapi):
+        for status, answer in operation["responses"].items():
+            assert always.get(status, set()) <= set(answer.get("headers", {})), (name, status)
+    assert set(openapi["paths"]["/v1/tasks"]["post"]["responses"]["201"]["headers"]) == {"ETag", "Location"}
+
+
+async def test_no_two_paths_differ_only_in_the_names_of_their_parameters(openapi: dict[str, Any]) -> None:
+    """OpenAPI calls them identical: which one is meant is not said."""
+    paths = [re.sub(r"{[^}]+}", "{}", path) for path in openapi["paths"]]
+
+    assert len(set(paths)) == len(paths)
+
+
+async def test_an_answer_without_a_body_is_documented_without_one(openapi: dict[str, Any]) -> None:
+    for path in ("/v1/auth/verify-email", "/v1/auth/password-reset", "/v1/me/email"):
+        assert "content" not in openapi["paths"][path]["post"]["responses"]["202"], path
+
+
+async def test_a_schema_says_what_would_be_refused(openapi: dict[str, Any]) -> None:
+    schemas = openapi["components"]["schemas"]
+    patch, create = schemas["TaskPatch"]["properties"], schemas["TaskCreate"]["properties"]
+    [page] = [each for each in openapi["paths"]["/v1/tasks"]["get"]["parameters"] if each["name"] == "page"]
+
+    for refuses_null in (patch["title"], patch["priority"], patch["completed"], create["title"]):
+        assert "null" not in str(refuses_null)
+    for clears in (patch["description"], patch["due_date"], patch["tags"], create["tags"]):
+        assert {"type": "null"} in clears["anyOf"]
+    assert create["tags"]["anyOf"][0]["uniqueItems"]
+    for text, fits in (("figs", True), (" figs\n", True), (" \n\x1f", False), ("a\0b", False)):
+        assert bool(re.search(create["title"]["pattern"], text)) == fits, text
+    assert schemas["TaskBatchPatch"]["properties"]["set"]["minProperties"] == 1
+    assert (page["schema"]["minimum"], page["schema"]["maximum"]) == (1, 10_000)
+
+
 async def test_every_body_has_an_example_and_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
     for name, operation in operations(openapi):
         for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -66,11 +116,23 @@ async def test_what_asks_for_a_token_says_so_and_points_to_where_it_is_got(opena
         "POST /v1/auth/register",
         "POST /v1/auth/token",
         "POST /v1/auth/refresh",
+        "POST /v1/auth/second-factor",
+        "GET /v1/auth/outside",
+        "POST /v1/auth/outside/{provider}",
+        "POST /v1/auth/outside/{provider}/finish",
+        "POST /v1/auth/verify-email",
+        "POST /v1/auth/verify-email/confirm",
+        "POST /v1/auth/password-reset",
+        "POST /v1/auth/password-reset/confirm",
+        "GET /.well-known/jwks.json",
         "GET /health/live",
         "GET /health/ready",
     }
-    (scheme,) = openapi["components"]["securitySchemes"].values()
-    assert scheme["flows"]["password"]["tokenUrl"] == "/v1/auth/token"
+    schemes = openapi["components"]["securitySchemes"]
+    assert schemes["Tend"]["flows"]["password"]["tokenUrl"] == "/v1/auth/token"
+    assert schemes["Token"]["scheme"] == "bearer"
+    for name, operation in operations(openapi):
+        assert name in open_paths or [list(way) for way in operation["security"]] == [["Tend"], ["Token"]], name
 
 
 async def test_the_documentation_s_page_needs_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import text
 
-from backend.deps import State
+from backend.state import State
 from tests.client import Client, Json
 
 WORDS = " ".join(f"word{n}" for n in range(200))

@@ -2,7 +2,6 @@
 
 import html
 import re
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.deps import State
-from backend.services import accounts
-from tests.client import Client, fresh_account
+from backend.state import State
+from tests.client import Client, fresh_account, settled_in
 
 numbers = count()
 
@@ -143,8 +141,7 @@ async def test_no_search_is_a_mistake_that_somebody_may_type(alice: Client, sear
 
 
 async def test_a_search_is_in_the_accounts_language(alice: Client, state: State) -> None:
-    session = await accounts.begin_session(state.database, alice.user_id, "UTC", "de", timedelta(days=1))
-    german = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email)
+    german = await settled_in(state, alice, "UTC", "de")
     await german.add("Die Häuser am Fluss")
 
     assert await found(german, "Haus") == {"Die Häuser am Fluss"}

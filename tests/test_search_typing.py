@@ -1,14 +1,12 @@
 """Searches that are not finished or not quite right: beginnings, likes, and what was meant."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from backend.deps import State
 from backend.rules import search
-from backend.services import accounts
-from tests.client import Client, Json, Statements
+from backend.state import State
+from tests.client import Client, Json, Statements, settled_in
 from tests.test_search import found
 
 PLANTS: list[Json] = [
@@ -254,8 +252,7 @@ async def test_words_in_the_trash_are_not_offered(alice: Client) -> None:
 
 
 async def test_a_known_word_is_known_in_the_accounts_language(alice: Client, state: State) -> None:
-    session = await accounts.begin_session(state.database, alice.user_id, "UTC", "de", timedelta(days=1))
-    german = Client(alice.http, alice.user_id, state.keys.access_token(*session[:4]), alice.email)
+    german = await settled_in(state, alice, "UTC", "de")
     await german.add("Haus und Garten")
 
     assert await meant(german, "Häuser Grten") == "Häuser garten"

@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from jose import jwt
 
-from backend.security import InvalidToken, Keys
+from backend.security.tokens import InvalidToken, Keys
 
 SECRET = b"a secret of thirty-two bytes or more"
-KEYS = Keys(SECRET, lifetime=900)
+KEYS = Keys([SECRET], lifetime=900)
 USER, SESSION = uuid4(), uuid4()
 
 
@@ -33,7 +33,7 @@ def claims(**others: Any) -> dict[str, Any]:
 
 
 def token(*, secret: bytes = SECRET, algorithm: str = "HS256", headers: Any = None, **others: Any) -> str:
-    header = {"typ": "at+jwt", "kid": KEYS.kid, **(headers or {})}
+    header = {"typ": "at+jwt", "kid": KEYS.accepted()[0].kid, **(headers or {})}
     return str(jwt.encode(claims(**others), secret.decode(), algorithm=algorithm, headers=header))
 
 
@@ -122,11 +122,11 @@ def test_a_token_signed_otherwise_is_refused() -> None:
 
 def test_a_ring_with_another_key_does_not_believe_it() -> None:
     with pytest.raises(InvalidToken):
-        Keys(b"another secret, as long as the first one", 900).read(KEYS.access_token(USER, SESSION, "UTC", "en"))
+        Keys([b"another secret, as long as the first one"], 900).read(KEYS.access_token(USER, SESSION, "UTC", "en"))
 
 
 def test_the_successor_of_a_refresh_token_is_one_and_cannot_be_made_without_the_secret() -> None:
-    other = Keys(b"another secret, as long as the first one", 900)
+    other = Keys([b"another secret, as long as the first one"], 900)
 
     assert KEYS.successor("a") == KEYS.successor("a")
     assert len({KEYS.successor("a"), KEYS.successor("b"), other.successor("a"), "a"}) == 4

@@ -10,21 +10,35 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from sqlalchemy import insert
 
-from tests.client import Client
+from backend.models import OutsideIdentity, table
+from backend.state import State
+from tests.client import Client, Json
 from tests.test_input import assert_problem
 
 OPEN = {  # routes that ask who somebody is, or say nothing of anybody
     "/health/live",
     "/health/ready",
+    "/.well-known/jwks.json",
     "/v1/auth/register",
     "/v1/auth/token",
+    "/v1/auth/second-factor",
+    "/v1/auth/outside",
+    "/v1/auth/outside/{provider}",
+    "/v1/auth/outside/{provider}/finish",
+    "/v1/auth/verify-email",
+    "/v1/auth/verify-email/confirm",
+    "/v1/auth/password-reset",
+    "/v1/auth/password-reset/confirm",
     "/v1/auth/refresh",
     "/openapi.json",
     "/docs",
     "/docs/oauth2-redirect",
     "/docs/static",
 }
+LAST = [("POST", "/v1/auth/logout"), ("DELETE", "/v1/me")]
+"""After these, nobody is signed in."""
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/tasks"): {"title": "x"},
     ("PATCH", "/v1/tasks/{task_id}"): {"title": "Taken over"},
@@ -33,6 +47,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/tasks/batch/delete"): {"ids": ["{task_id}"]},
     ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
     ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
+    ("POST", "/v1/me/password"): {"current_password": "x", "new_password": "correct horse battery"},
+    ("PATCH", "/v1/me"): {"name": "x"},
+    ("POST", "/v1/me/identities"): {"provider": "x", "flow": "x", "state": "x", "code": "x"},
+    ("POST", "/v1/me/email"): {"email": "x@example.com"},
+    ("POST", "/v1/me/second-factor/confirm"): {"code": "000000"},
+    ("POST", "/v1/me/tokens"): {"name": "x", "scopes": ["tasks:read"]},
 }
 
 
@@ -41,7 +61,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(app.routes):
         for method in sorted(route.methods or {"GET"}):
             if method != "HEAD" and route.path not in OPEN:
-                yield method, route.path or ""
+                yield method, route.path_format or route.path or ""
 
 
 def filled(value: Any, ids: Mapping[str, str]) -> Any:
@@ -74,28 +94,52 @@ async def test_a_stranger_is_401_on_every_route(
         assert_problem(answer, 401)
 
 
-async def test_another_user_s_row_answers_as_one_that_is_not_there(app: FastAPI, alice: Client, bob: Client) -> None:
-    hers = {
+async def hers_of(alice: Client, state: State) -> dict[str, Json]:
+    """A thing of hers in every place where an id goes."""
+    token = (await alice.post("/v1/me/tokens", {"name": "Secret", "scopes": ["tasks:read"]})).json()
+    identity = {"issuer": "https://there.example", "subject": "Secret", "provider": "there", "id": str(uuid4())}
+    async with state.database.engine.connect() as connection:
+        await connection.execute(insert(table(OutsideIdentity)).values(**identity, user_id=alice.user_id))
+    return {
+        "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
         "task_id": await alice.add("Secret", tags=["secret"], description="secret"),
         "filter_id": await alice.save("Secret", "secret"),
+        "session_id": (await alice.get("/v1/me/sessions")).json()["items"][0],
+        "token_id": {name: value for name, value in token.items() if name != "token"},
     }
-    ids, nowhere = {name: row["id"] for name, row in hers.items()}, anything()
-    versions = ", ".join(f'"{row["version"]}"' for row in hers.values())
 
-    for method, path in routes(app):
+
+async def test_another_user_s_row_answers_as_one_that_is_not_there(
+    app: FastAPI, alice: Client, bob: Client, state: State
+) -> None:
+    hers = await hers_of(alice, state)
+    ids, nowhere = {name: row["id"] for name, row in hers.items()}, anything()
+    ids["provider"] = "there"
+    versions = ", ".join(f'"{row["version"]}"' for row in hers.values() if "version" in row)
+
+    for method, path in sorted(routes(app), key=lambda route: route in LAST):
         answers = []
         for named in (ids, nowhere):
             body = filled(BODIES.get((method, path)), named)
             headers = {"If-None-Match": "*"} if method == "GET" else {"If-Match": versions}
             answers.append(await bob.call(method, filled(path, named), json=body, headers=headers))
         theirs, nothing = answers
-        assert "secret" not in theirs.text.lower()
-        for name in re.findall(r"\{(\w+)\}", f"{path} {BODIES.get((method, path))}"):
+        assert "Secret" not in theirs.text
+        for name in set(re.findall(r"\{(\w+)\}", f"{path} {BODIES.get((method, path))}")) - {"provider"}:
             assert theirs.status_code == nothing.status_code == 404, (method, path)
             assert theirs.text.replace(ids[name], nowhere[name]) == nothing.text
             assert {**theirs.headers} == {**nothing.headers}
     assert (await alice.get(f"/v1/tasks/{ids['task_id']}")).json() == hers["task_id"]
     assert (await alice.get(f"/v1/filters/{ids['filter_id']}")).json() == hers["filter_id"]
+    assert (await alice.get("/v1/me/identities")).json()["items"] == [hers["identity_id"]]
+    assert (await alice.get("/v1/me/tokens")).json()["items"] == [hers["token_id"]]
+    assert [one["id"] for one in (await alice.get("/v1/me/sessions")).json()["items"]] == [ids["session_id"]]
+
+
+async def test_every_place_for_an_id_is_tried_with_another_user_s(app: FastAPI, alice: Client, state: State) -> None:
+    places = {name for _, path in routes(app) for name in re.findall(r"\{(\w+)\}", path)}
+
+    assert places - {"provider"} == set(await hers_of(alice, state))
 
 
 async def test_lists_counts_tags_searches_and_cursors_show_only_one_s_own(alice: Client, bob: Client) -> None:

@@ -8,13 +8,44 @@ from typing import Final
 
 from sqlalchemy import Column, MetaData, String, Table
 
-from backend.models.accounts import RefreshToken, Session, SyncState, User
+from backend.models.accounts import (
+    AccessToken,
+    AuditEvent,
+    Confirmation,
+    OutsideIdentity,
+    RecoveryCode,
+    RefreshToken,
+    SecondFactor,
+    Session,
+    SigningKey,
+    SyncState,
+    Throttle,
+    User,
+)
 from backend.models.columns import table
 from backend.models.tasks import Priority, SavedFilter, Task
 
-__all__ = ["Priority", "RefreshToken", "SavedFilter", "Session", "SyncState", "Task", "User", "migrations", "table"]
+__all__ = [
+    "AccessToken",
+    "AuditEvent",
+    "Confirmation",
+    "OutsideIdentity",
+    "Priority",
+    "RecoveryCode",
+    "RefreshToken",
+    "SavedFilter",
+    "SecondFactor",
+    "Session",
+    "SigningKey",
+    "SyncState",
+    "Task",
+    "Throttle",
+    "User",
+    "migrations",
+    "table",
+]
 
-SCHEMA_VERSION: Final = "20261122_0003"
+SCHEMA_VERSION: Final = "20261122_0004"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -1,6 +1,6 @@
 """What the tables are declared with: names of constraints, instants, and what a database needs around the tables."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import DDL, DateTime, Table, event, text
 from sqlmodel import Field, SQLModel
@@ -12,6 +12,9 @@ SQLModel.metadata.naming_convention = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
+
+INTERNAL: Final[Any] = {"info": {"export": False}}
+"""Of a table or a column: it is not the user's to see. Secrets, and what is made of other columns."""
 
 LIVING = text("deleted_at IS NULL")
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import LIVING, around, instant, table
+from backend.models.columns import INTERNAL, LIVING, around, instant, table
 from backend.rules import languages
 
 
@@ -101,7 +101,7 @@ class Task(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
     title: str = Field(sa_type=Text)
-    title_key: str = Field(sa_type=String(collation="C"))  # rules.text.sort_key(title)
+    title_key: str = Field(sa_type=String(collation="C"), sa_column_kwargs=INTERNAL)  # rules.text.sort_key(title)
     description: str | None = Field(sa_type=Text)
     priority: Priority = Field(
         sa_type=Enum(Priority, name="priority"),
@@ -115,7 +115,7 @@ class Task(SQLModel, table=True):
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)
-    search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True))
+    search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True, **INTERNAL))
 
 
 class SavedFilter(SQLModel, table=True):
@@ -139,7 +139,7 @@ class SavedFilter(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
     name: str = Field(sa_type=Text)
-    name_key: str = Field(sa_type=String(collation="C"))  # rules.text.sort_key(name)
+    name_key: str = Field(sa_type=String(collation="C"), sa_column_kwargs=INTERNAL)  # rules.text.sort_key(name)
     filter: str = Field(sa_type=Text)
     sort: str | None = Field(sa_type=Text)
     order: str | None = Field(sa_type=Text)

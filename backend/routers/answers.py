@@ -24,27 +24,61 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no such task."])
     instance: str = Field(description="The path that was asked for.", examples=["/v1/tasks/…"])
-    errors: list[Fault] | None = None
+    errors: list[Fault] = Field([], description="What is wrong with the request; left out when it is nothing of it.")
+    challenge: str = Field(
+        "", description="In a 401 of a sign-in whose second factor is still to come, and only there."
+    )
 
 
 _SAID = {
     304: "Not changed: the ETag is among If-None-Match.",
     401: "No access token, or one that is not valid.",
+    403: "Signed in, but not for this: `WWW-Authenticate` names the scope that the token has not.",
     404: "Not there, in the trash, or somebody else's.",
     409: "It is there already.",
     412: "The version is not one that If-Match names.",
     413: "The body is too large.",
     415: "The body is in a media type that is not spoken here.",
     422: "Understood, but not valid; `errors` say where.",
+    429: "Too often: `Retry-After` says when to try again.",
+    501: "Not offered by this server: a setting is missing.",
     503: "The database is away or too busy; `Retry-After` says when to try again.",
 }
 
 
+_HEADERS = {
+    name: {"description": words, "required": True, "schema": {"type": "string"}, "example": example}
+    for name, words, example in (
+        ("ETag", "The version, in quotes: for If-Match and If-None-Match.", '"7"'),
+        ("Location", "Where it is.", "/v1/tasks/01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"),
+        ("RateLimit", "How often one still may, and in how many seconds there is more.", '"api";r=0;t=12'),
+        ("RateLimit-Policy", "How often one may in how many seconds.", '"api";q=600;w=60'),
+        ("Retry-After", "In seconds.", "12"),
+        ("WWW-Authenticate", "What is wrong with the token (RFC 6750, section 3).", 'Bearer error="invalid_token"'),
+    )
+}
+_ALWAYS = {
+    304: ("ETag",),
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
+
+
+def with_headers(*names: str) -> dict[str, Any]:
+    """What `responses` of a route say of a status that always comes with these."""
+    return {"headers": {name: _HEADERS[name] for name in names}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: each status with its words and the body of all errors."""
+    """`responses` of a route: each status with its words and the body of all errors.
+
+    An unknown parameter is a 422 everywhere, and whoever is signed in may have spent API_REQUESTS_PER_MINUTE.
+    """
     described: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 503}):
-        described[status] = {"description": _SAID[status]}
+    signed_in = {401, 403} <= {*statuses}
+    for status in sorted({*statuses, 422, 503} | ({429} if signed_in else set())):
+        described[status] = {"description": _SAID[status], **with_headers(*_ALWAYS.get(status, ()))}
         if status >= 400:
             schema = {"$ref": "#/components/schemas/Problem"}
             example = problem_of("/v1/…", status, _SAID[status])

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from backend.deps import Mine, asked_of, documented
+from backend.deps import CanRead, asked_of, documented
 from backend.routers.answers import items_of, json_answer, problems
 from backend.schemas.filters import TagFilter
 from backend.schemas.tasks import Tags
@@ -11,7 +11,7 @@ from backend.services import listing
 router = APIRouter(prefix="/v1/tags", tags=["Tasks"])
 
 
-@router.get("", response_model=Tags, responses=problems(401, 422), openapi_extra=documented(TagFilter))
-async def list_tags(mine: Mine, request: Request) -> Response:
+@router.get("", response_model=Tags, responses=problems(401, 403, 422), openapi_extra=documented(TagFilter))
+async def list_tags(mine: CanRead, request: Request) -> Response:
     """List the tags of your tasks with how many have each, most used first."""
     return json_answer(items_of(await listing.tags(mine, asked_of(request, TagFilter))))

@@ -6,9 +6,10 @@ from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Path, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
-from backend.deps import NO_PARAMETERS, IfMatch, Mine, asked_of, documented, expected_versions, known_tags
-from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer
+from backend.deps import NO_PARAMETERS, CanRead, CanWrite, IfMatch, asked_of, documented, expected_versions, known_tags
+from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer, with_headers
 from backend.schemas.filters import DEEPEST, TaskFilter
 from backend.schemas.scalars import Id
 from backend.schemas.tasks import (
@@ -27,12 +28,21 @@ from backend.services import listing, tasks
 
 BATCH_BYTES = 16 * 1024 * 1024
 
+
+class _NotBatch(StringConvertor):
+    """What stands for a task in a path, and may be no id (422). /v1/tasks/batch has methods of its own (405)."""
+
+    regex = "(?!batch$)[^/]+"
+
+
+register_url_convertor("task", _NotBatch())
+
 router = APIRouter(prefix="/v1/tasks", tags=["Tasks"])
 TaskId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"])]
 
 
-@router.get("", response_model=TaskPage, responses=problems(304, 401, 422), openapi_extra=documented(TaskFilter))
-async def list_tasks(mine: Mine, request: Request) -> Response:
+@router.get("", response_model=TaskPage, responses=problems(304, 401, 403, 422), openapi_extra=documented(TaskFilter))
+async def list_tasks(mine: CanRead, request: Request) -> Response:
     """List, filter, search and sort your tasks.
 
     A page is one statement, whatever is asked; only a search that finds nothing asks one more, for
@@ -101,10 +111,10 @@ def _kept(query: bytes) -> str:
     "",
     status_code=201,
     response_model=TaskRead,
-    responses=problems(401, 409, 413, 415, 422),
+    responses={**problems(401, 403, 409, 413, 415, 422), 201: with_headers("ETag", "Location")},
     dependencies=NO_PARAMETERS,
 )
-async def create_task(mine: Mine, task: TaskCreate) -> Response:
+async def create_task(mine: CanWrite, task: TaskCreate) -> Response:
     """Create a task.
 
     A client that may lose the answer brings its own `id`: sent again, it is a 409 and nothing is doubled.
@@ -118,11 +128,11 @@ async def create_task(mine: Mine, task: TaskCreate) -> Response:
     "/batch",
     status_code=201,
     response_model=TaskItems,
-    responses=problems(401, 409, 413, 415, 422),
+    responses=problems(401, 403, 409, 413, 415, 422),
     dependencies=NO_PARAMETERS,
     max_body_size=BATCH_BYTES,
 )
-async def create_tasks(mine: Mine, batch: TaskBatch) -> Response:
+async def create_tasks(mine: CanWrite, batch: TaskBatch) -> Response:
     """Create up to 1,000 tasks, all or none, in one statement."""
     return json_answer(items_of(await tasks.create_many(mine, batch.tasks)), 201)
 
@@ -130,11 +140,11 @@ async def create_tasks(mine: Mine, batch: TaskBatch) -> Response:
 @router.patch(
     "/batch",
     response_model=Updated,
-    responses=problems(401, 404, 413, 415, 422),
+    responses=problems(401, 403, 404, 413, 415, 422),
     dependencies=NO_PARAMETERS,
     max_body_size=BATCH_BYTES,
 )
-async def edit_tasks(mine: Mine, batch: TaskBatchPatch) -> Response:
+async def edit_tasks(mine: CanWrite, batch: TaskBatchPatch) -> Response:
     """Change up to 1,000 tasks in the same way, all or none.
 
     An id that is not there is a 404 whose `errors` name it, and nothing is changed.
@@ -145,29 +155,34 @@ async def edit_tasks(mine: Mine, batch: TaskBatchPatch) -> Response:
 @router.post(
     "/batch/delete",
     response_model=Deleted,
-    responses=problems(401, 404, 413, 415, 422),
+    responses=problems(401, 403, 404, 413, 415, 422),
     dependencies=NO_PARAMETERS,
     max_body_size=BATCH_BYTES,
 )
-async def delete_tasks(mine: Mine, batch: TaskBatchDelete) -> Response:
+async def delete_tasks(mine: CanWrite, batch: TaskBatchDelete) -> Response:
     """Put up to 1,000 tasks into the trash, all or none."""
     return json_answer(f'{{"deleted":{await tasks.remove_many(mine, batch.ids)}}}')
 
 
-@router.get("/{task_id}", response_model=TaskRead, responses=problems(304, 401, 404, 422), dependencies=NO_PARAMETERS)
-async def read_task(mine: Mine, task_id: TaskId, request: Request) -> Response:
+@router.get(
+    "/{task_id:task}",
+    response_model=TaskRead,
+    responses={**problems(304, 401, 403, 404, 422), 200: with_headers("ETag")},
+    dependencies=NO_PARAMETERS,
+)
+async def read_task(mine: CanRead, task_id: TaskId, request: Request) -> Response:
     """Read a task. With `If-None-Match`, a task that has not changed is a 304 without a body."""
     stored = await tasks.read(mine, task_id)
     return stored_answer(request, stored.version, stored.body)
 
 
 @router.patch(
-    "/{task_id}",
+    "/{task_id:task}",
     response_model=TaskRead,
-    responses=problems(401, 404, 412, 413, 415, 422),
+    responses={**problems(401, 403, 404, 412, 413, 415, 422), 200: with_headers("ETag")},
     dependencies=NO_PARAMETERS,
 )
-async def edit_task(mine: Mine, task_id: TaskId, patch: TaskPatch, if_match: IfMatch = None) -> Response:
+async def edit_task(mine: CanWrite, task_id: TaskId, patch: TaskPatch, if_match: IfMatch = None) -> Response:
     """Change the fields that are sent; leave the others as they are; null clears.
 
     With `If-Match`, a change that somebody else made first is a 412 instead of being overwritten.
@@ -176,8 +191,10 @@ async def edit_task(mine: Mine, task_id: TaskId, patch: TaskPatch, if_match: IfM
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
-@router.delete("/{task_id}", status_code=204, responses=problems(401, 404, 412, 422), dependencies=NO_PARAMETERS)
-async def delete_task(mine: Mine, task_id: TaskId, if_match: IfMatch = None) -> Response:
+@router.delete(
+    "/{task_id:task}", status_code=204, responses=problems(401, 403, 404, 412, 422), dependencies=NO_PARAMETERS
+)
+async def delete_task(mine: CanWrite, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Put a task into the trash."""
     await tasks.remove(mine, task_id, expected_versions(if_match))
     return Response(status_code=204)

@@ -8,7 +8,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backend.models import Priority
 from backend.rules import search
-from backend.schemas.scalars import Characters, DayOrInstant, Id, Tag, Text, Trimmed, Truth, Whole, Wire, Zone
+from backend.schemas.scalars import (
+    Characters,
+    DayOrInstant,
+    Filled,
+    FromDigits,
+    Id,
+    Shown,
+    Tag,
+    Text,
+    Truth,
+    Wire,
+    Zone,
+)
 
 DEEPEST = 10_000
 """Rows that `page` reaches: past them the database would count through all that came before."""
@@ -39,11 +51,12 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 Facets = Annotated[
     tuple[Literal["tag", "priority", "status"], ...],
-    BeforeValidator(_facets, json_schema_input_type=str),
+    BeforeValidator(_facets),
     AfterValidator(_once),
+    Shown(minItems=1, uniqueItems=True),
 ]
 FilterTags = Annotated[list[Tag], Field(max_length=20)]
-FilterText = Annotated[Trimmed, Characters(1, 1_000)]
+FilterText = Annotated[Filled, Characters(1, 1_000), Shown(format="tend-filter")]
 Direction = Literal["asc", "desc"]
 
 
@@ -72,7 +85,7 @@ class TaskFilter(Wire):
     tags: FilterTags = Field([], description="Repeatable: has all of these.", examples=[["home"]])
     any_tags: FilterTags = Field([], description="Repeatable: has any of these.")
     not_tags: FilterTags = Field([], description="Repeatable: has none of these.")
-    search: Annotated[Trimmed, Characters(1, 500)] | None = Field(
+    search: Annotated[Filled, Characters(1, 500)] | None = Field(
         None,
         description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`, `begin*`.',
         examples=['figs "the kitchen" -dead'],
@@ -98,8 +111,8 @@ class TaskFilter(Wire):
     order: Direction | None = Field(
         None, description="Turns the sort's own direction. Tasks without a due date stay last."
     )
-    limit: Annotated[Whole, Field(ge=1, le=200)] = Field(20, description="Tasks a page.")
-    page: Annotated[Whole, Field(ge=1)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(20, description="Tasks a page.")
+    page: Annotated[int, Field(ge=1), FromDigits, Shown(maximum=DEEPEST)] | None = Field(
         None, description=f"From 1, up to {DEEPEST:,} rows deep; further on, follow `next_cursor`."
     )
     cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
@@ -141,4 +154,4 @@ class TaskFilter(Wire):
 
 
 class TagFilter(Wire):
-    limit: Annotated[Whole, Field(ge=1, le=1_000)] = Field(100, description="How many tags.")
+    limit: Annotated[int, Field(ge=1, le=1_000), FromDigits] = Field(100, description="How many tags.")

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from backend.schemas.filters import Direction, FilterText
-from backend.schemas.scalars import Characters, Id, Name, NotNull, Text, Whole, Wire
+from backend.schemas.scalars import Characters, FromDigits, Id, Name, NotNull, Text, Wire
 
 SavedSort = Literal["created", "updated", "title", "priority", "due_date"]  # `relevance` is that of a search
 
@@ -63,7 +63,7 @@ class SavedFilterRead(Wire):
 
 
 class SavedFilterList(Wire):
-    limit: Annotated[Whole, Field(ge=1, le=200)] = Field(100, description="How many filters.")
+    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(100, description="How many filters.")
     cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
         None, description="`next_cursor` of the answer before."
     )

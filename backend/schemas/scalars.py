@@ -26,9 +26,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from backend.rules import days
-from backend.security import PASSWORD_CHARACTERS
+from backend.security import passwords
 
 MOST_UNKNOWN: Final = 20
+_NO_NUL: Final = r"^[^\x00]*$"
+_NOT_BLANK: Final = r"^[^\x00]*[^\x00\x1c-\x1f\s][^\x00]*$"  # \x1c to \x1f are spaces to Python, and not to ECMA-262
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2}|simple", re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
@@ -112,20 +114,61 @@ def normal_email(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _no_twice(values: list[str]) -> list[str]:
+def _uncommon(password: str) -> str:
+    if password.lower() in passwords.common():
+        raise ValueError("among the passwords that are tried first; choose another")
+    return password
+
+
+def no_twice(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
         raise ValueError("the same one is given twice")
     return values
 
 
-def _none_is_empty(value: Any) -> Any:
-    return [] if value is None else value
+class Shown:
+    """Keywords of JSON Schema for a rule that a function checks."""
+
+    def __init__(self, **keywords: Any) -> None:
+        self.keywords = keywords
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), **self.keywords}
 
 
-def _not_null(value: Any) -> Any:
-    if value is None:
-        raise ValueError("cannot be null; leave it out to keep it as it is")
-    return value
+class NoneIsEmpty:
+    """Of a list: null is one without items."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(cls._emptied, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "null"}]}
+
+    @staticmethod
+    def _emptied(value: Any) -> Any:
+        return [] if value is None else value
+
+
+class NotNull:
+    """Of a field whose default is None: left out it is None, and null itself is refused."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(cls._not_null, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        [shown] = [kind for kind in handler(schema)["anyOf"] if kind != {"type": "null"}]
+        return dict(shown)
+
+    @staticmethod
+    def _not_null(value: Any) -> Any:
+        if value is None:
+            raise ValueError("cannot be null; leave it out to keep it as it is")
+        return value
 
 
 class Characters:
@@ -146,8 +189,9 @@ class Characters:
         return text
 
 
-Text = Annotated[StrictStr, AfterValidator(_storable)]
+Text = Annotated[StrictStr, AfterValidator(_storable), Shown(pattern=_NO_NUL)]
 Trimmed = Annotated[Text, AfterValidator(str.strip)]
+Filled = Annotated[Trimmed, Shown(pattern=_NOT_BLANK)]
 Id = Annotated[UUID, BeforeValidator(_uuid, json_schema_input_type=str), Field(json_schema_extra={"format": "uuid"})]
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 DayOrInstant = Annotated[
@@ -155,20 +199,22 @@ DayOrInstant = Annotated[
     BeforeValidator(_day_or_instant),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}),
 ]
-Zone = Annotated[Text, Characters(1, 64), AfterValidator(_zone)]
+Zone = Annotated[
+    Text, Characters(1, 64), AfterValidator(_zone), WithJsonSchema({"type": "string", "format": "timezone"})
+]
 Language = Annotated[
     StrictStr,
     AfterValidator(_language),
     WithJsonSchema({"type": "string", "pattern": "^([a-z]{2}|simple)$"}),
 ]
-Whole = Annotated[int, BeforeValidator(_whole)]
+FromDigits = BeforeValidator(_whole)
+"""Stands behind the bounds of an `int`: before them, pydantic leaves them out of the schema."""
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Email = Annotated[Text, Characters(3, 254), AfterValidator(normal_email), Field(json_schema_extra={"format": "email"})]
-Password = Annotated[Text, Characters(*PASSWORD_CHARACTERS)]
-Name = Annotated[Trimmed, Characters(1, 100)]
-Title = Annotated[Trimmed, Characters(1, 200)]
+Password = Annotated[Text, Characters(*passwords.CHARACTERS), AfterValidator(_uncommon)]
+Sealed = Annotated[Text, Characters(0, 4_000)]  # what a client carries for us
+Name = Annotated[Filled, Characters(1, 100)]
+Title = Annotated[Filled, Characters(1, 200)]
 Description = Annotated[Text, Characters(0, 10_000)]
-Tag = Annotated[Trimmed, Characters(1, 50)]
-TaskTags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_no_twice)]
-NoneIsEmpty = BeforeValidator(_none_is_empty)
-NotNull = BeforeValidator(_not_null)
+Tag = Annotated[Filled, Characters(1, 50)]
+TaskTags = Annotated[list[Tag], Field(max_length=20), AfterValidator(no_twice), Shown(uniqueItems=True)]

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from backend.models import Priority
-from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, NotNull, TaskTags, Title, Wire
+from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, NotNull, Shown, TaskTags, Title, Wire
 
 BATCH_MOST = 1_000
 
@@ -55,7 +55,7 @@ class TaskPatch(Wire):
     description: Description | None = None
     priority: Annotated[Priority | None, NotNull] = None
     due_date: Instant | None = None
-    tags: Annotated[TaskTags, NoneIsEmpty] | None = None
+    tags: TaskTags | None = None
     completed: Annotated[StrictBool | None, NotNull] = None
 
     def sent(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class TaskBatchPatch(Wire):
     )
 
     ids: Ids
-    set: TaskPatch
+    set: Annotated[TaskPatch, Shown(minProperties=1)]
 
     @model_validator(mode="after")
     def _sets_something(self) -> Self:

@@ -26,7 +26,7 @@ from backend.schemas.scalars import Characters, Email, Instant, Password
 from backend.schemas.scalars import Text as WireText
 from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
-from backend.security import hash_password
+from backend.security.passwords import hash_password
 from backend.services.accounts import USERS, email_key, open_account
 from backend.services.task_criteria import TASKS
 from backend.services.tasks import GIVEN, derived

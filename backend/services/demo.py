@@ -13,7 +13,7 @@ from backend.db import Database
 from backend.door import statement
 from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
-from backend.security import hash_password
+from backend.security.passwords import hash_password
 from backend.services.accounts import USERS, open_account
 from backend.services.task_criteria import TASKS
 from backend.services.task_query import shown

@@ -15,7 +15,7 @@ from backend.rules import filters as language
 from backend.rules.text import sort_key
 from backend.schemas.saved_filters import SavedFilterCreate, SavedFilterList, SavedFilterPatch
 from backend.scope import Scope, account_gone
-from backend.security import new_id
+from backend.security.opaque import new_id
 from backend.services.asked import today_in
 from backend.services.listing import position
 from backend.services.task_query import FILTERS

@@ -11,7 +11,7 @@ from backend.errors import Fault, NotFound, PreconditionFailed
 from backend.rules.text import sort_key
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
-from backend.security import new_id
+from backend.security.opaque import new_id
 from backend.services.task_criteria import TASKS
 from backend.services.task_query import one, shown
 

@@ -7,27 +7,19 @@ The descriptions below are the documentation of the settings: `.env.example` is 
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.config.registration import RedirectURIs, Registrations
+from backend.config.values import SMTPURL, AppURL, Networks, Origins, PostgresURL, Sender
 
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is no shorter than the hash
 
 
 class SettingsError(Exception):
     """The environment is wrong; each line of the message begins with the setting's name."""
-
-
-def postgres_url(url: str) -> str:
-    """With the driver that is used here, from any way in which hosts write it. Raises ValueError."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in {"postgres", "postgresql", "postgresql+psycopg"} or not rest:
-        raise ValueError("not a Postgres address; expected postgresql://user:password@host/database")
-    return f"postgresql+psycopg://{rest}"
-
-
-PostgresURL = Annotated[str, AfterValidator(postgres_url)]
 
 
 class Settings(BaseSettings):
@@ -60,11 +52,69 @@ class Settings(BaseSettings):
         description="Signs the access tokens: 32 bytes or more, for instance from `openssl rand -base64 48`. "
         "Unset in development: one is made and kept in DATA_DIR.",
     )
+    jwt_secret_former: SecretStr | None = Field(
+        None,
+        description="The JWT_SECRET before, while you replace it: its tokens are still read, and what it sealed is "
+        "still opened. Run `tend keys reseal`, and take it away an hour later.",
+    )
+    token_algorithm: Literal["HS256", "ES256"] = Field(
+        "HS256",
+        description="Of the access tokens' signatures. ES256 when other services verify them, with the keys at "
+        "/.well-known/jwks.json; changing it makes everybody's client refresh its token.",
+    )
     access_token_minutes: int = Field(15, ge=1, le=60, description="How long an access token lasts.")
     refresh_idle_days: int = Field(
         30, ge=1, le=365, description="A sign-in that is not refreshed for so many days ends."
     )
     refresh_max_days: int = Field(180, ge=1, le=730, description="A sign-in ends after so many days at the latest.")
+    oidc_providers: Registrations = Field(
+        {},
+        description="Where people may sign in instead of here (OpenID Connect), as JSON: "
+        '{"google": {"issuer": "https://accounts.google.com", "client_id": "…", "client_secret": "…"}}. '
+        'The name is yours; without "client_secret" it is a public client; "scope" is "openid email profile".',
+    )
+    oidc_redirect_uris: RedirectURIs = Field(
+        [],
+        description="The pages and applications to which a provider may send people back, each exactly as it is "
+        'registered there, as JSON: ["https://app.example.com/signed-in", "com.example.app:/signed-in"].',
+    )
+    api_requests_per_minute: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="That one user may make, over all workers; past it the answer is 429. 0: any.",
+    )
+    account_grace_days: int = Field(
+        14,
+        ge=1,
+        le=90,
+        description="An account that was deleted is kept for so long, in case its owner signs in again.",
+    )
+    smtp_url: SMTPURL | None = Field(
+        None,
+        description="The server that sends your mail: smtp://user:password@host:587 (STARTTLS, which is demanded "
+        "unless the host is local and there is no user), smtps://user:password@host:465 (TLS from the start), "
+        "smtp://localhost:1025. Percent-encode what is special in user and password. Unset: no mail in production; "
+        "in development it is written to the log.",
+    )
+    mail_from: Sender | None = Field(
+        None, description="Whom the mail comes from, like `Tend <tend@example.com>`. Goes with SMTP_URL."
+    )
+    app_url: AppURL | None = Field(
+        None,
+        description="Where your front end is, like https://app.example.com: links in mail lead to its pages "
+        "/verify-email and /reset-password, with `#token=…`. Unset: a mail holds the token itself.",
+    )
+    cors_origins: Origins = Field(
+        (),
+        description="Web pages of other origins that may use the API, with commas between: https://app.example.com. "
+        "Unset: none, and no CORS headers.",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="The addresses or networks (10.0.0.0/8) of the proxies in front, with commas between: only their "
+        "X-Forwarded-For and X-Forwarded-Proto are believed. Unset: nobody's, and the proxy counts as the client.",
+    )
     web_concurrency: int = Field(1, ge=1, le=64, description="Worker processes; about one a core.")
     pool_size: int = Field(
         4,
@@ -87,8 +137,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _production_brings_its_own(self) -> Self:
-        if self.jwt_secret and len(self.jwt_secret.get_secret_value().encode()) < SECRET_BYTES:
-            raise ValueError(f"JWT_SECRET: shorter than {SECRET_BYTES} bytes; try `openssl rand -base64 48`")
+        for name, secret in (("JWT_SECRET", self.jwt_secret), ("JWT_SECRET_FORMER", self.jwt_secret_former)):
+            if secret and len(secret.get_secret_value().encode()) < SECRET_BYTES:
+                raise ValueError(f"{name}: shorter than {SECRET_BYTES} bytes; try `openssl rand -base64 48`")
         missing = []
         if self.environment == "production":
             if not self.database_url:
@@ -98,6 +149,26 @@ class Settings(BaseSettings):
         if missing:
             raise ValueError("\n".join(missing))
         return self
+
+    @model_validator(mode="after")
+    def _a_provider_sends_back(self) -> Self:
+        if self.oidc_providers and not self.oidc_redirect_uris:
+            raise ValueError("OIDC_REDIRECT_URIS: not set, and OIDC_PROVIDERS needs an address to send people back to")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_has_server_and_sender(self) -> Self:
+        if self.smtp_url and not self.mail_from:
+            raise ValueError("MAIL_FROM: not set, and SMTP_URL is; mail needs a sender")
+        if self.mail_from and not self.smtp_url:
+            raise ValueError("SMTP_URL: not set, and MAIL_FROM is; mail needs a server")
+        return self
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The one that signs and seals, and the former one, if there is."""
+        former = (self.jwt_secret_former.get_secret_value().encode(),) if self.jwt_secret_former else ()
+        return (self.signing_secret, *former)
 
     @property
     def signing_secret(self) -> bytes:
@@ -141,8 +212,9 @@ def load() -> Settings:
         lines = []
         for error in wrong.errors(include_input=False, include_url=False):
             message = error["msg"].removeprefix("Value error, ")
-            name = str(error["loc"][0]).upper() + ": " if error["loc"] else ""
-            lines.append(name + message)
+            first, *rest = error["loc"] or ("",)
+            place = [str(first).upper(), *map(str, rest)] if first else []
+            lines.append(": ".join([*place, message]))
         raise SettingsError("\n".join(lines)) from None
 
 
@@ -150,7 +222,7 @@ def example() -> str:
     """The text of `.env.example`: every setting with its description, commented out at its default."""
     blocks = ["# Copy to .env and change what you need. Made by `tend settings`."]
     for name, field in Settings.model_fields.items():
-        value = field.default if field.default is not None else ""
+        value = "" if field.default in (None, ()) else field.default
         shown = str(value).lower() if isinstance(value, bool) else value
         blocks.append(f"# {field.description}\n# {name.upper()}={shown}")
     return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,152 @@
+"""Kinds of values that settings have, each refused in plain words, and without the value: it can hold a password."""
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, AnyUrl, BeforeValidator, HttpUrl, SecretStr, ValidationError
+from pydantic_settings import NoDecode
+
+
+def postgres_url(url: str) -> str:
+    """With the driver that is used here, from any way in which hosts write it. Raises ValueError."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgres", "postgresql", "postgresql+psycopg"} or not rest:
+        raise ValueError("not a Postgres address; expected postgresql://user:password@host/database")
+    return f"postgresql+psycopg://{rest}"
+
+
+def listed(given: Any) -> Any:
+    """What is written with commas between, or as a JSON list."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        try:
+            return json.loads(given)
+        except json.JSONDecodeError:
+            raise ValueError("neither a JSON list nor values with commas between") from None
+    return [part.strip() for part in given.split(",") if part.strip()]
+
+
+def origin(text: str) -> str:
+    """As a browser sends it in `Origin` (RFC 6454, section 6.2), since it is compared as text. Raises ValueError."""
+    like = "; expected one like https://app.example.com"
+    if "*" in text:
+        raise ValueError(f"`*` would let the pages of strangers in: name each origin{like}")
+    scheme, separator, rest = text.partition("://")
+    if not scheme or not separator:
+        raise ValueError(f"an origin without its scheme{like}")
+    if rest.endswith("/"):
+        raise ValueError(f"an origin ends without a slash{like}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"not an origin{like}") from None
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError(f"an origin has no path{like}")
+    if not parts.hostname or "@" in rest or not text.isascii() or text != text.lower():
+        raise ValueError(f"an origin is a host in lower case, perhaps with a port{like}")
+    if {"http": 80, "https": 443}.get(scheme) == port:
+        raise ValueError(f"a browser leaves the scheme's own port out{like}")
+    return text
+
+
+def network(text: str) -> str:
+    """In CIDR, of one address too. Raises ValueError."""
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("not an address or a network in CIDR; expected one like 10.0.0.0/8 or 2001:db8::1") from None
+    if found.prefixlen == 0:
+        raise ValueError("that is everybody, and then anybody could give any address as their own")
+    return str(found)
+
+
+PostgresURL = Annotated[str, AfterValidator(postgres_url)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(listed)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], NoDecode, BeforeValidator(listed)]
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # it holds a password
+class SMTPServer:
+    """`tls` is from the start; `starttls` comes first of all, and a server that does not know it is not used."""
+
+    host: str
+    port: int
+    security: Literal["plain", "starttls", "tls"]
+    user: str | None = None
+    password: str | None = None
+
+
+def smtp_server(address: str) -> SMTPServer:
+    """What SMTP_URL says; the ports are those of RFC 8314, section 3, and RFC 5321. Raises ValueError."""
+    try:
+        url = AnyUrl(address)
+    except ValidationError:  # which would show it
+        url = AnyUrl("invalid:")
+    beside = url.path not in {None, "/"} or url.query or url.fragment
+    if url.scheme not in {"smtp", "smtps"} or not url.host or beside:
+        raise ValueError(
+            "not a mail server; expected smtp://user:password@host:587 or smtps://user:password@host:465, "
+            "with what is special in them percent-encoded"
+        )
+    if bool(url.username) != bool(url.password):
+        raise ValueError("a user and a password go together")
+    user, password = (unquote(part) if part else None for part in (url.username, url.password))
+    host = url.host.strip("[]")
+    if url.scheme == "smtps":
+        return SMTPServer(host, url.port or 465, "tls", user, password)
+    if user or not _is_local(host):
+        return SMTPServer(host, url.port or 587, "starttls", user, password)
+    return SMTPServer(host, url.port or 25, "plain")
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def mailbox(sender: str) -> tuple[str, str]:
+    """Name, which may be empty, and address, in ASCII, of `Tend <tend@example.com>`. Raises ValueError."""
+    from email_validator import EmailNotValidError, validate_email  # what most commands do without
+
+    name, bracket, rest = sender.rpartition("<")
+    address = rest.removesuffix(">") if bracket and rest.endswith(">") else sender
+    try:
+        normal = validate_email(address, check_deliverability=False, test_environment=True).ascii_email
+    except EmailNotValidError:
+        normal = None
+    if not normal or not name.isprintable():
+        raise ValueError("not a sender; expected one like Tend <tend@example.com>")
+    return name.strip().strip('"'), normal
+
+
+def _checked_smtp_url(url: SecretStr) -> SecretStr:
+    smtp_server(url.get_secret_value())
+    return url
+
+
+def _checked_sender(sender: str) -> str:
+    mailbox(sender)
+    return sender
+
+
+def app_url(address: str) -> str:
+    """Without a slash at its end: a path is put behind it. Raises ValueError."""
+    try:
+        url = HttpUrl(address)
+    except ValidationError:
+        raise ValueError("not a web address; expected one like https://app.example.com") from None
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("expected a web address without a user, `?` and `#`, like https://app.example.com")
+    return str(url).rstrip("/")
+
+
+SMTPURL = Annotated[SecretStr, AfterValidator(_checked_smtp_url)]
+Sender = Annotated[str, AfterValidator(_checked_sender)]
+AppURL = Annotated[str, AfterValidator(app_url)]

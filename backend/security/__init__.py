@@ -1,0 +1,1 @@
+"""Hashes, seals and tokens: the only room that imports jose and passlib."""

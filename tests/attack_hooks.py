@@ -1,0 +1,140 @@
+"""What schemathesis is told besides, in the process that `tests/attack.py` starts: values, addresses, exceptions."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from zoneinfo import available_timezones
+
+import httpx
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.openapi.checks import RejectedPositiveData
+
+REQUESTS_AN_ADDRESS: Final = 40
+TERMS: Final = [
+    *("figs", "quart*", '"the kitchen"', "-dead", "tag:home", '-tag:"deep work"', "priority:high", "priority>=medium"),
+    *("due:today", "due<=+1w", "due:none", "created>=-1m", "is:pending", "is:overdue", "-has:description", "due:mon.."),
+    *("(figs or tag:home)", "-(is:completed priority:low)", "or figs"),
+]
+NOT_SAYABLE: Final = {
+    r"`page` and `cursor` do not go together": "two parameters of which each is fine",
+    r"`page` reaches 10,000 rows deep; .*": "a product of two parameters",
+    r"`(sort=relevance|highlight|fuzzy)` needs `search`": "a parameter that needs another",
+    r"`search` has more than 32 words": "words are not counted by JSON Schema",
+    r"with `fuzzy`, `search` is at most 8 words, .*": "the same, and only with another parameter",
+    r"more than 4 beginnings of words, like quart\*": "counted over two parameters",
+    r"At character \d+: .*": "the grammar of filters, which is not regular, and days beyond the year 9999",
+    r"not a cursor of this .*; begin again without one": "bound to the user, the filter and the sort",
+    r"there is no such saved filter": "an id that has to exist",
+    r"not one of the addresses that are configured": "of a setting",
+    r"not one that was mailed, used already, or too old; ask for another": "a secret",
+    r"expected a time within the next 366 days": "depends on the clock",
+    r"no such time in the years 1 to 9999 of UTC": "an offset may lead out of them",
+    r"among the passwords that are tried first; choose another": "a list of ten thousand",
+    r"the same one is given twice": "after trimming, and uniqueItems compares before",
+    r"two tasks have the same id": "uniqueItems compares whole items",
+}
+"""What a body or parameter that fits its schema may still be refused for, and why the schema cannot say so."""
+ACCOUNT: Final = ("/v1/me", "/v1/auth/logout")
+
+_PERSONAL: Final = "Bearer tend_"
+_requests, _people = itertools.count(), itertools.count()
+_not_sayable = re.compile("|".join(f"(?:{message})" for message in NOT_SAYABLE))
+
+schemathesis.openapi.format("timezone", st.sampled_from(sorted(available_timezones())))
+schemathesis.openapi.format("tend-filter", st.lists(st.sampled_from(TERMS), min_size=1, max_size=4).map(" ".join))
+
+
+class Somebody:
+    """Who asks what is about an account, and may end by it: then there is somebody else."""
+
+    def __init__(self) -> None:
+        self.token: str | None = None
+
+    def bearer(self) -> str:
+        self.token = self.token or self._signed_in()
+        return f"Bearer {self.token}"
+
+    def note(self, sent: str, status: int, challenge: str) -> None:
+        """A 401 with an error is about the token, and others are about what the request is for (RFC 6750)."""
+        if sent == f"Bearer {self.token}" and status == 401 and "error=" in challenge:
+            self.token = None
+
+    def _signed_in(self) -> str:
+        number = next(_people)
+        email, password = f"somebody{number}@example.com", "three words, and unusual ones"
+        headers = {"X-Forwarded-For": f"10.255.{number >> 8}.{number & 255}"}
+        with httpx.Client(base_url=os.environ["TEND_ATTACKED"], headers=headers, timeout=30) as http:
+            user = {"email": email, "password": password, "name": "Somebody"}
+            http.post("/v1/auth/register", json=user).raise_for_status()
+            answer = http.post("/v1/auth/token", data={"username": email, "password": password})
+            token: str = answer.raise_for_status().json()["access_token"]
+        return token
+
+
+somebody = Somebody()
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    """From many addresses, as if a proxy said so: the throttles would answer for nearly everything else.
+
+    As many from each as let the tighter ones (of mail, and of what was mailed) answer now and then.
+    """
+    number = next(_requests) // REQUESTS_AN_ADDRESS
+    case.headers["X-Forwarded-For"] = f"10.{number >> 16 & 127}.{number >> 8 & 255}.{number & 255}"
+    if case.path.startswith(ACCOUNT) and case.headers.get("Authorization", "").startswith(_PERSONAL):
+        case.headers["Authorization"] = somebody.bearer()
+
+
+@schemathesis.hook
+def after_call(_context: Any, _case: Any, response: Any) -> None:
+    sent = response.request.headers.get("Authorization", "")
+    challenge = response.headers.get("www-authenticate", [""])[0]
+    somebody.note(sent, response.status_code, challenge)
+
+
+@schemathesis.hook
+def map_case(_context: Any, case: Any) -> Any:
+    """Nine in ten listings that fit their schemas would be refused for parameters that do not go together."""
+    if case.operation.label == "GET /v1/tasks" and case.meta and case.meta.generation.mode.is_positive:
+        lost = {"cursor"} if "page" in case.query else set()
+        lost |= set() if "search" in case.query else {"highlight", "fuzzy"}
+        for name in lost & case.query.keys():
+            del case.query[name]
+    return case
+
+
+@schemathesis.hook
+def filter_failure(_context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """Whether it is one."""
+    if isinstance(failure, AcceptedNegativeData):
+        return not _is_long_by_spaces(failure, case)
+    if not isinstance(failure, RejectedPositiveData):
+        return True
+    if response.status_code == 412:  # which version If-Match should name is the client's to know
+        return False
+    faults = response.json().get("errors", [])
+    return not faults or not all(_is_not_sayable(fault) for fault in faults)
+
+
+def _is_long_by_spaces(failure: Any, case: Any) -> bool:
+    """Lengths count after trimming. A pattern could say so, and no form would know any more how long a text may be."""
+    trimmed = any(text != text.strip() for text in _texts([dict(case.query or {}), case.body]))
+    return trimmed and "violates `maxLength`" in failure.message
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _is_not_sayable(fault: dict[str, Any]) -> bool:
+    """The words for an address are those of `email-validator`: RFC 5321 allows ones that no mail server has."""
+    return fault["loc"] == ["body", "email"] or _not_sayable.fullmatch(fault["msg"]) is not None
