@@ -1,6 +1,7 @@
 """A user of the API, as short as a test wants to say it."""
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -68,8 +69,8 @@ class Client:
     async def titles(self, **parameters: Any) -> list[str]:
         return [task["title"] for task in (await self.page(**parameters))["items"]]
 
-    async def walk(self, **parameters: Any) -> list[Json]:
-        """Every page by cursor, from the first to the end."""
+    async def walk(self, between: Callable[[], Awaitable[None]] | None = None, **parameters: Any) -> list[Json]:
+        """Every page by cursor, from the first to the end; `between` two of them, something else."""
         items: list[Json] = []
         cursor: str | None = None
         while True:
@@ -78,6 +79,8 @@ class Client:
             cursor = page["next_cursor"]
             if cursor is None:
                 return items
+            if between:
+                await between()
 
 
 class Statements(list[str]):

@@ -45,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TEND_TEST_SERVER"] = server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that start servers first: left to the end, one worker would sit over them alone."""
+    items.sort(key=lambda item: "test_serving" not in item.nodeid)
+
+
 def pytest_report_header() -> str:
     server = os.environ.get("TEND_TEST_SERVER")
     return f"postgres: {servers.describe(server)}" if server else "postgres: none"

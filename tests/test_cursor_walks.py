@@ -117,9 +117,14 @@ async def test_a_writer_at_the_same_time_hides_and_repeats_nothing_that_did_not_
             if writes <= 20:  # fewer than the walk takes up, or it would never reach the end of new tasks
                 await alice.add_many([task(writes, "figs")])
 
+    async def another_write() -> None:
+        before = writes
+        while writes == before:  # noqa: ASYNC110 - the writer knows of no event
+            await asyncio.sleep(0.001)
+
     async with asyncio.TaskGroup() as both:
         both.create_task(write())
-        seen = await alice.walk(sort=sort, order=order, search="figs", limit=3)
+        seen = await alice.walk(another_write, sort=sort, order=order, search="figs", limit=3)
         walked.set()
 
     assert writes > 1

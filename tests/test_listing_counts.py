@@ -238,7 +238,7 @@ async def test_above_ten_thousand_a_total_is_an_estimate_that_says_so_and_is_nea
             assert page["estimated"] is True
             assert page["total"] == pytest.approx(exact, rel=0.15), (years, asked)
 
-    few = {"filter": "-tag:striped is:done priority:high due:none"}
+    few: Json = {"filter": "-tag:striped is:done priority:high due:none"}
     page = await client.page(**few, count="estimate")
     assert (page["total"], page["estimated"]) == (len(await client.walk(**few, limit=200)), False)
 
