@@ -19,6 +19,7 @@ from sqlalchemy import (
     FromClause,
     Insert,
     Integer,
+    Interval,
     Select,
     Table,
     Text,
@@ -34,6 +35,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
@@ -47,6 +49,8 @@ Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
 
 COUNTER = table(SyncState)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
+CLOCK = func.clock_timestamp()  # now() is older than the wait for a lock
+SECOND = cast_to(literal_column("'1 second'"), Interval())
 ROWS = bindparam("rows", type_=JSONB)
 
 

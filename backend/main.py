@@ -130,7 +130,6 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         chores = asyncio.create_task(housekeeping.regularly(state))
         yield
         chores.cancel()
-        recognition.close()
         await state.close()
 
     app = Tend(

@@ -69,6 +69,7 @@ def pasted(commands: list[str], home: Path) -> list[list[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
+        cwd=home,
         timeout=TOUR_SECONDS,
         check=False,
     )

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from backend.models import RecoveryCode, SecondFactor, table
 from backend.security.opaque import recovery_code
 from backend.security.sealing import Seal
-from backend.services import keys, second_factors
+from backend.services import challenges, keys, second_factors
 from backend.state import State
 from tests.client import Client, Json
 from tests.test_input import assert_problem
@@ -205,7 +205,7 @@ async def test_a_challenge_is_good_for_five_minutes_and_cannot_be_made(
         body = {"challenge": sent, "code": on.code()}
         assert_problem(await http.post("/v1/auth/second-factor", json=body), 401)
 
-    monkeypatch.setattr(time, "time", lambda: now + second_factors.CHALLENGE_SECONDS + 2)
+    monkeypatch.setattr(time, "time", lambda: now + challenges.SECONDS + 2)
     body = {"challenge": challenge, "code": on.code()}
     assert_problem(await http.post("/v1/auth/second-factor", json=body), 401)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import LargeBinary, Uuid, and_, bindparam, delete, func, insert, select, true
 
 from backend.db import Database
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, Invalid, NotFound
 from backend.models import AccessToken, User, table
 from backend.schemas.access_tokens import DEFAULT_DAYS, MOST_DAYS, AccessTokenCreate
@@ -19,7 +19,6 @@ from backend.services.sessions import Known
 from backend.wall import OWNER
 
 TOKENS, USERS = table(AccessToken), table(User)
-CLOCK = func.clock_timestamp()
 MOST: Final = 50
 HINT_CHARACTERS: Final = 4
 

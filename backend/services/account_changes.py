@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Interval, Text, Uuid, bindparam, func, select, true, update
+from sqlalchemy import Interval, Text, Uuid, bindparam, select, true, update
 
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import NotAllowed
 from backend.rules import messages
 from backend.schemas.accounts import AccountPatch, PasswordChange, Register
@@ -22,8 +22,6 @@ from backend.services.sessions import SESSIONS, ending
 from backend.services.throttles import Try
 from backend.state import State
 from backend.wall import OWNER
-
-CLOCK = func.clock_timestamp()
 
 
 async def register(state: State, wanted: Register, caller: Caller) -> str:
@@ -111,7 +109,7 @@ async def change_password(mine: Scope, state: State, wanted: PasswordChange, cal
 @statement
 def _edit(sent: frozenset[str]) -> Query:
     new: dict[str, Any] = {name: bindparam(f"set_{name}", type_=USERS.c[name].type) for name in sorted(sent)}
-    this = update(USERS).where(USERS.c.id == OWNER).values({**new, "updated_at": func.clock_timestamp()})
+    this = update(USERS).where(USERS.c.id == OWNER).values({**new, "updated_at": CLOCK})
     changed = this.returning(*USERS.c).cte("changed")
     item = as_json(changed, shown(changed.c))
     edited = select(changed.c.id.label("user_id"), text_of(item)).select_from(changed.join(item, true()))

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.models import OutsideIdentity, SyncState, User, table
 from backend.schemas.scalars import normal_email
 from backend.scope import Scope, account_gone
@@ -34,7 +34,6 @@ from backend.sql import Row
 from backend.wall import OWNER
 
 USERS, COUNTERS, IDENTITIES = table(User), table(SyncState), table(OutsideIdentity)
-CLOCK = func.clock_timestamp()
 MOST_TYPED: Final = 1_000  # characters of an address, however it was written
 
 

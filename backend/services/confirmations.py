@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
-from backend.door import Query, statement
+from backend.door import CLOCK, Query, statement
 from backend.errors import Invalid, NotOffered
 from backend.models import AccessToken, Confirmation, RecoveryCode, SecondFactor, table
 from backend.rules import messages
@@ -44,7 +44,6 @@ from backend.state import State
 
 CONFIRMATIONS, TOKENS = table(Confirmation), table(AccessToken)
 FACTORS, CODES = table(SecondFactor), table(RecoveryCode)
-CLOCK = func.clock_timestamp()
 MINUTE = cast(literal_column("'1 minute'"), Interval())
 MINUTES: Final = {"verify": 24 * 60, "change": 24 * 60, "reset": 60}
 _MESSAGES: Final[dict[str, Callable[[str, str, str, int], Message]]] = {

@@ -13,10 +13,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, or_, select
 
 from backend.db import Database
-from backend.door import Query, statement
+from backend.door import CLOCK, Query, statement
 from backend.errors import Unavailable
 from backend.models import AuditEvent, Confirmation, table
 from backend.services import keys, throttles
@@ -30,7 +30,6 @@ from backend.state import State
 log = logging.getLogger("tend")
 
 EVENTS, CONFIRMATIONS = table(AuditEvent), table(Confirmation)
-CLOCK = func.clock_timestamp()
 CLAIM: Final = Limit("housekeeping", 1, 3_600)
 LOOK_SECONDS: Final = 600
 LEFT_ALONE_SECONDS: Final = 86_400

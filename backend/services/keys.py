@@ -8,21 +8,18 @@ from sqlalchemy import (
     Delete,
     Insert,
     Integer,
-    Interval,
     Text,
     Update,
     bindparam,
-    cast,
     delete,
     func,
-    literal_column,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import Query, statement
+from backend.door import CLOCK, SECOND, Query, statement
 from backend.models import SigningKey, table
 from backend.security.opaque import kid_of
 from backend.security.sealing import Broken, Seal
@@ -32,8 +29,6 @@ from backend.services.sessions import epoch
 from backend.state import State
 
 KEYS = table(SigningKey)
-CLOCK = func.clock_timestamp()
-SECOND = cast(literal_column("'1 second'"), Interval())
 FRESH_SECONDS: Final = 10  # that a worker believes its ring
 PUBLISHED_SECONDS: Final = (
     120  # that a new key is shown before it signs: others keep /.well-known/jwks.json for a minute

@@ -39,7 +39,6 @@ class Recognition:
         self._tokens: dict[str, _Recognized] = {}
         self._looks: dict[UUID | str, tuple[asyncio.Future[Known | None], float]] = {}
         self._used: dict[Table, dict[UUID, datetime]] = {sessions.SESSIONS: {}, access_tokens.TOKENS: {}}
-        self._noting: asyncio.Task[None] | None = None
 
     async def scope_of(self, token: str) -> Scope:
         """Raises NotSignedIn."""
@@ -130,13 +129,9 @@ class Recognition:
         self._looks.clear()
 
     def _note(self, table: Table, used: UUID) -> None:
+        if not any(self._used.values()):  # else it waits already
+            self._state.later.start(self.write_uses(), after=NOTED_SECONDS)
         self._used[table][used] = datetime.now(UTC)
-        if self._noting is None or self._noting.done():
-            self._noting = asyncio.create_task(self._note_later())
-
-    async def _note_later(self) -> None:
-        await asyncio.sleep(NOTED_SECONDS)
-        self._state.later.start(self.write_uses())
 
     async def write_uses(self) -> None:
         """When each session and token was last used, in one statement for each of the two tables."""
@@ -145,11 +140,6 @@ class Recognition:
                 values = {"ids": list(used), "times": list(used.values())}
                 used.clear()
                 await self._state.database.write(_note_use(table), values)
-
-    def close(self) -> None:
-        if self._noting:
-            self._noting.cancel()
-        self._state.later.start(self.write_uses())
 
 
 def not_valid() -> NotSignedIn:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     exists,
-    func,
     literal_column,
     select,
     true,
@@ -18,14 +17,13 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import Query, statement
+from backend.door import CLOCK, Query, statement
 from backend.errors import NotSignedIn
 from backend.security.opaque import digest
 from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import NOT_YET, SESSIONS, TOKENS, USERS, SignedIn, epoch, given, living
 
 GRACE = cast(literal_column("'10 seconds'"), Interval())
-CLOCK = func.clock_timestamp()
 
 
 async def refresh(database: Database, token: str, successor: str, idle: timedelta, caller: Caller) -> SignedIn:

@@ -1,10 +1,9 @@
 """Codes of an authenticator app beside the password (TOTP, RFC 6238), and recovery codes in their place."""
 
 import hmac
-import json
 import logging
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import pyotp
@@ -28,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, NotAllowed, NotFound, NotSignedIn, Unavailable
 from backend.models import RecoveryCode, SecondFactor, table
 from backend.scope import Scope
@@ -45,21 +44,9 @@ from backend.wall import OWNER
 log = logging.getLogger("tend")
 
 FACTORS, CODES = table(SecondFactor), table(RecoveryCode)
-CLOCK = func.clock_timestamp()
 STEP_SECONDS: Final = 30
 RECOVERY_CODES: Final = 10
-CHALLENGE_SECONDS: Final = 300
 PURPOSE: Final = "second factor"
-_CHALLENGE: Final = "sign-in that awaits a code"
-
-
-class FirstFactor(NamedTuple):
-    """Who has shown it, how, on which device, and a stamp of the password's hash of then."""
-
-    user_id: UUID
-    how: str
-    device: str
-    stamp: str
 
 
 async def begin(mine: Scope, seal: Seal, email: str) -> tuple[str, str]:
@@ -116,20 +103,6 @@ async def shown(mine: Scope) -> str:
     """Whether it is on, since when, and how many recovery codes are left, as JSON."""
     rows = await mine.read(_shown(), {})
     return str(rows[0].body)
-
-
-def challenge(seal: Seal, first: FirstFactor) -> str:
-    """For whoever has shown the first factor: carried by the client, good for five minutes."""
-    return seal.close(_CHALLENGE, json.dumps([str(first.user_id), *first[1:]]).encode())
-
-
-def challenged(seal: Seal, sent: str) -> FirstFactor:
-    """Raises NotSignedIn."""
-    try:
-        user_id, *rest = json.loads(seal.open(_CHALLENGE, sent, seconds=CHALLENGE_SECONDS))
-    except Broken:
-        raise NotSignedIn("The challenge is not valid, or no longer. Sign in again.") from None
-    return FirstFactor(UUID(user_id), *rest)
 
 
 async def take_code(state: State, user_id: UUID, code: str, caller: Caller) -> None:

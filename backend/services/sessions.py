@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import NotFound, NotSignedIn
 from backend.models import RefreshToken, Session, User, table
 from backend.scope import Scope
@@ -36,7 +36,6 @@ from backend.services.audit import Caller, Event, noted
 from backend.wall import OWNER
 
 USERS, SESSIONS, TOKENS = table(User), table(Session), table(RefreshToken)
-CLOCK = func.clock_timestamp()
 MOST: Final = 100
 """Living sessions of a user. One more ends the one that was used longest ago."""
 NOT_YET: Final = "nobody is signed in yet"

@@ -5,19 +5,20 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Text, Update, Uuid, and_, bindparam, func, select, update
+from sqlalchemy import Text, Update, Uuid, and_, bindparam, select, update
 
-from backend.door import Query, statement
+from backend.door import CLOCK, Query, statement
 from backend.errors import NotSignedIn, SecondFactorNeeded, Unavailable
 from backend.rules import messages
 from backend.schemas.accounts import SecondFactorCode, TokenForm
 from backend.security.opaque import digest
 from backend.security.passwords import MOST_WAITING, verify_password
-from backend.services import audit, second_factors, sessions, throttles
+from backend.services import audit, challenges, second_factors, sessions, throttles
 from backend.services.accounts import USERS, email_key
 from backend.services.audit import Caller, Event, noted
+from backend.services.challenges import FirstFactor
 from backend.services.confirmations import notify
-from backend.services.second_factors import FACTORS, FirstFactor
+from backend.services.second_factors import FACTORS
 from backend.services.sessions import NOT_YET, SignedIn
 from backend.services.throttles import Try
 from backend.sql import Row
@@ -70,7 +71,7 @@ async def _turn(state: State, caller: Caller) -> AsyncIterator[None]:
 
 async def with_code(state: State, sent: SecondFactorCode, caller: Caller) -> SignedIn:
     """After the challenge. Raises NotSignedIn and TooMany."""
-    first = second_factors.challenged(state.seal, sent.challenge)
+    first = challenges.challenged(state.seal, sent.challenge)
     found = await state.database.read(_by_id(), {"in_user": first.user_id})
     if not found or _stamp(found[0].password_hash) != first.stamp:
         raise NotSignedIn("The account was changed meanwhile. Sign in again.")
@@ -85,7 +86,7 @@ async def begin(state: State, user: Row, hashed: str | None, caller: Caller, dev
     """
     if user.has_second_factor and user.disabled_at is None:
         first = FirstFactor(user.id, how, device, _stamp(hashed))
-        raise SecondFactorNeeded(second_factors.challenge(state.seal, first))
+        raise SecondFactorNeeded(challenges.challenge(state.seal, first))
     return await _begin(state, user, hashed, caller, device, how)
 
 
@@ -142,7 +143,7 @@ def _rehash() -> Update:
 
 @statement
 def _keep() -> Query:
-    this = USERS.c.id == bindparam("in_user", type_=Uuid()), USERS.c.ends_at > func.clock_timestamp()
+    this = USERS.c.id == bindparam("in_user", type_=Uuid()), USERS.c.ends_at > CLOCK
     kept = update(USERS).where(*this).values(ends_at=None).returning(USERS.c.id.label("user_id")).cte("kept")
     known = select(kept.c.user_id).add_cte(noted(kept, kept.c.user_id))
     return known.execution_options(crosses_users=NOT_YET)

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Delete,
     Insert,
     Integer,
-    Interval,
     LargeBinary,
     Update,
     bindparam,
@@ -19,19 +18,16 @@ from sqlalchemy import (
     delete,
     extract,
     func,
-    literal_column,
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import statement
+from backend.door import CLOCK, SECOND, statement
 from backend.errors import TooMany
 from backend.models import Throttle, table
 
 THROTTLES = table(Throttle)
-CLOCK = func.clock_timestamp()
-SECOND = cast(literal_column("'1 second'"), Interval())
 
 
 class Limit(NamedTuple):
