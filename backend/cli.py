@@ -20,9 +20,10 @@ from sqlalchemy.exc import OperationalError
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from backend import config, embedded, operations, orphans
+from backend import config, embedded, orphans
 from backend.config import Settings
 from backend.errors import TendError, Unavailable
+from backend.operations import accounts, keys
 from backend.terminal import console, database, errors, fail
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -36,9 +37,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Tend, a task manager's backend. Settings come from the environment or `.env`; see `.env.example`.",
 )
-app.add_typer(operations.keys_app, name="keys")
-app.add_typer(operations.account_app, name="account")
-app.command()(operations.clean)
+app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="account")
+app.command()(accounts.clean)
 
 
 def main() -> None:
