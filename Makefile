@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test check format attack audit bench lock clean
+.PHONY: help run demo migrate test test-pooled check format attack audit bench lock clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## Serve at http://127.0.0.1:8000, on an embedded Postgres unless DATABASE_URL is set
 	@$(BIN)/tend serve --until-parent-exits
@@ -21,6 +21,9 @@ migrate: $(VENV)/run ## Bring the database to the newest migration
 
 test: $(VENV)/dev ## Run the tests, in parallel; ARGS="-k search" chooses
 	$(BIN)/pytest -n auto $(ARGS)
+
+test-pooled: $(VENV)/dev ## Run the tests through PgBouncer (Debian's pgbouncer, or TEST_POOLER), with and without prepared statements
+	@$(BIN)/python -m tests.pooled $(ARGS)
 
 check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models against migrations
 	$(BIN)/ruff format --check .

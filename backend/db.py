@@ -14,12 +14,13 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncRawCursor
 from sqlalchemy import event, make_url
 
 from backend import wall
 from backend.config import Settings
-from backend.errors import Unavailable
+from backend.connection import BUSY, UNPREPARED, Connection, is_away
+from backend.errors import Unavailable, Unsettled
 from backend.pool import Pool
 from backend.sql import DIALECT, Row, Sql, sql_of
 
@@ -31,8 +32,10 @@ log = logging.getLogger("tend.sql")
 
 MANY: Final = 6  # times the deadline, for a batch: a thousand long texts take a while to index
 AGAIN: Final = {"40001", "40P01"}
-BUSY: Final = {"55P03", "57014"}  # lock and statement timeouts, where the role or the database sets them
-AWAY: Final = {"08", "53", "57"}  # classes: the connection, the server's resources, its operator
+READS: Final = 3  # times that a read is sent, when its connection breaks
+
+_LATE: Final = "The database did not answer in time. Try again."
+_GONE: Final = "The database cannot be reached. Try again."
 
 Values = Mapping[str, Any]
 
@@ -45,7 +48,8 @@ class Database:
             raise ValueError("DATABASE_URL is not set; `tend serve` starts an embedded Postgres and sets it")
         self._url = settings.database_url
         _, address = DIALECT.create_connect_args(make_url(self._url))
-        self._pool = Pool(prepared_statements=settings.prepared_statements, **address)
+        known = None if settings.prepared_statements == "auto" else settings.prepared_statements
+        self._pool = Pool(prepared_statements=known, **address)
         self._size = settings.pool_size
         self._gate = asyncio.Semaphore(self._size)
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
@@ -59,36 +63,42 @@ class Database:
             self.watchers.append(_echo)
 
     async def read(self, statement: Any, values: Values) -> Sequence[Row]:
-        """One statement's rows. Asked once more when the connection had been closed meanwhile."""
+        """One statement's rows. Asked again when the connection broke."""
         sql = sql_of(statement)
-        async with self._turn(values.get("owner")):
-            try:
-                return await self._once(sql, values)
-            except psycopg.OperationalError as error:
-                if error.sqlstate in BUSY or not _is_away(error):
-                    raise
-            return await self._once(sql, values)
+        async with self._turn(values.get("owner")) as turn:
+            return await self._answered(turn, sql, values, READS)
 
-    async def write(self, statement: Any, values: Values, *, many: bool = False) -> Sequence[Row]:
-        """One statement, committed when this returns. Never sent twice: it could have arrived.
+    async def write(
+        self, statement: Any, values: Values, *, many: bool = False, repeatable: bool = False
+    ) -> Sequence[Row]:
+        """One statement, committed when this returns.
 
+        When the connection breaks after it was sent, nobody knows whether it was committed: raises Unsettled. What
+        is `repeatable`, since a second time it would be refused (new rows with their ids), is sent once more first.
         `many` rows may take `MANY` times as long.
         """
         sql = sql_of(statement)
-        async with self._turn(values.get("owner"), MANY if many else 1):
-            return await self._once(sql, values)
+        async with self._turn(values.get("owner"), MANY if many else 1, writes=True) as turn:
+            return await self._answered(turn, sql, values, 2 if repeatable else 1)
 
     @asynccontextmanager
     async def transaction(self, owner: UUID) -> AsyncIterator["Transaction"]:
         """READ COMMITTED; commits at the end of the block, rolls back when an error leaves it.
 
-        Raises BrokenOff when it may be run again as it was.
+        Raises BrokenOff when it may be run again as it was, and Unsettled when nobody knows whether it was committed.
         """
-        async with self._turn(owner, MANY):
+        async with self._turn(owner, MANY, writes=True) as turn:
             connection = await self._pool.take()
             try:
                 async with connection.transaction():
                     yield Transaction(self, connection)
+                    turn.sent = True  # COMMIT is next
+            except psycopg.Error as error:
+                if error.sqlstate in UNPREPARED:
+                    self._pool.forget_prepared()
+                elif turn.sent or not is_away(error):
+                    raise
+                raise BrokenOff("The connection to the database broke. Try again.") from error
             finally:
                 await self._pool.give_back(connection)
 
@@ -118,20 +128,40 @@ class Database:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _once(self, sql: Sql, values: Values) -> Sequence[Row]:
-        connection = await self._pool.take()
+    async def _answered(self, turn: "_Turn", sql: Sql, values: Values, tries: int) -> Sequence[Row]:
+        """Sent again, on another connection, when one breaks: `tries` times in all."""
+        while True:
+            connection = await self._pool.take()
+            tries -= 1
+            try:
+                return await self._prepared_or_not(connection, turn, sql, values)
+            except psycopg.Error as error:
+                if not tries or not is_away(error):
+                    raise
+            finally:
+                await self._pool.give_back(connection)
+
+    async def _prepared_or_not(self, connection: Connection, turn: "_Turn", sql: Sql, values: Values) -> Sequence[Row]:
+        turn.sent = True
         try:
             return await self.sent(connection, sql, values)
-        finally:
-            await self._pool.give_back(connection)
+        except psycopg.Error as error:
+            turn.sent = is_away(error)
+            if error.sqlstate not in UNPREPARED:
+                raise
+        self._pool.forget_prepared()
+        turn.sent = True
+        return await self.sent(connection, sql, values, prepare=False)
 
-    async def sent(self, connection: AsyncConnection, sql: Sql, values: Values) -> Sequence[Row]:
+    async def sent(
+        self, connection: Connection, sql: Sql, values: Values, *, prepare: bool | None = None
+    ) -> Sequence[Row]:
         bound = sql.bound(values)
         for watch in self.watchers:
             watch(sql.text.decode(), bound)
         make_row = sql.row or tuple
         cursor = AsyncRawCursor(connection, row_factory=lambda _cursor: make_row)
-        await cursor.execute(sql.text, bound)
+        await cursor.execute(sql.text, bound, prepare=prepare)
         return await cursor.fetchall() if sql.row else []
 
     def _share(self, owner: UUID) -> asyncio.Semaphore:
@@ -141,47 +171,50 @@ class Database:
         return share
 
     @asynccontextmanager
-    async def _turn(self, owner: UUID | None, patience: int = 1) -> AsyncIterator[None]:
+    async def _turn(self, owner: UUID | None, patience: int = 1, *, writes: bool = False) -> AsyncIterator["_Turn"]:
         """A place at the pool, and a deadline for all that follows. Raises Unavailable.
 
         One user has at most half of the pool at once, so that nobody can keep the others waiting.
         """
         share = self._share(owner) if owner else nullcontext()
         self.used_at = time.monotonic()
+        turn = _Turn()
         try:
             async with asyncio.timeout(self._deadline * patience), share, self._gate:
-                yield
+                yield turn
         except TimeoutError:
-            raise Unavailable("The database did not answer in time. Try again.") from None
+            raise Unsettled if writes and turn.sent else Unavailable(_LATE) from None
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             state = error.sqlstate
             if state in AGAIN:
-                raise BrokenOff from error
+                raise BrokenOff("Too many changes at once. Try again.") from error
             if state in BUSY:
                 raise Unavailable("The database is busy with other changes. Try again.") from error
-            if _is_away(error):
-                raise Unavailable("The database cannot be reached. Try again.", retry_after=2) from error
-            raise
+            if not is_away(error):
+                raise
+            raise Unsettled if writes and turn.sent else Unavailable(_GONE, retry_after=2) from error
+
+
+class _Turn:
+    """What was done with a place at the pool."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False  # what would change something, and no answer came yet
 
 
 class BrokenOff(Unavailable):
-    """Serialization failure or deadlock: nothing happened, and it may be tried again."""
-
-    def __init__(self) -> None:
-        super().__init__("Too many changes at once. Try again.")
+    """Serialization failure, deadlock, a connection that broke before COMMIT: nothing happened, try again."""
 
 
 class Transaction:
-    def __init__(self, database: Database, connection: AsyncConnection) -> None:
+    def __init__(self, database: Database, connection: Connection) -> None:
         self._database = database
         self._connection = connection
 
     async def run(self, statement: Any, values: Values) -> Sequence[Row]:
         return await self._database.sent(self._connection, sql_of(statement), values)
-
-
-def _is_away(error: psycopg.Error) -> bool:
-    return error.sqlstate is None or error.sqlstate[:2] in AWAY
 
 
 def _echo(text: str, values: Sequence[Any]) -> None:

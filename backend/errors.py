@@ -12,6 +12,7 @@ TendError
 ├── NotAllowed             signed in, but not for this
 ├── TooMany                tried too often; it says when to try again
 ├── Unavailable            the database is away or too busy; nothing is known to be lost
+│   └── Unsettled          a change was sent, and whether it was made is not known
 └── NotOffered             this server was not set up for it
 
 `handlers.py` turns them into answers; nothing here knows an HTTP library.
@@ -159,6 +160,13 @@ class Unavailable(TendError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class Unsettled(Unavailable):
+    """A change was sent to the database, and whether it was made is not known: the connection broke, or was late."""
+
+    def __init__(self) -> None:
+        super().__init__("The database did not say whether this was done. Look before you send it again.")
 
 
 class NotOffered(TendError):

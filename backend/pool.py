@@ -5,57 +5,67 @@ would keep callers waiting until their deadline when the database is away, and t
 seldom; SQLAlchemy's pool costs 80 µs a turn, this 5.
 """
 
+import asyncio
 import contextlib
+import logging
+import select
 import time
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel
 from psycopg.pq import TransactionStatus
 
+from backend.connection import Connection, keeps_prepared, opened
+
+log = logging.getLogger("tend.sql")
+
 IDLE_SECONDS: Final = 30  # a connection that rested for longer is pinged when taken out
+PING_SECONDS: Final = 2
 RECYCLE_SECONDS: Final = 240  # older ones are closed: a Neon compute sleeps after 300, and cuts them off
-CONNECT_SECONDS: Final = 15  # a sleeping compute takes a moment to wake
+PATIENCE_SECONDS: Final = 10  # a restart or a compute that wakes is waited for; longer is away
+PREPARE_AFTER: Final = 5  # times that a connection has run the same statement
 
 
 class _Rested(NamedTuple):
-    connection: AsyncConnection
+    connection: Connection
     since: float
 
 
 class Pool:
-    def __init__(self, *, prepared_statements: bool, **address: Any) -> None:
-        self._address = address
-        self._prepare_threshold = 5 if prepared_statements else None
-        self._resting: list[_Rested] = []
-        self._born: dict[AsyncConnection, float] = {}
+    """`prepared_statements`: None asks the database, once, whether they are kept (`connection.py`)."""
 
-    async def take(self) -> AsyncConnection:
-        """Raises psycopg.OperationalError when the database cannot be reached."""
+    def __init__(self, *, prepared_statements: bool | None, **address: Any) -> None:
+        self._address = address
+        self._prepared = prepared_statements
+        self._asking = asyncio.Lock()
+        self._resting: list[_Rested] = []
+        self._born: dict[Connection, float] = {}
+        self._away_since: float | None = None
+        self._away_until = 0.0
+
+    async def take(self) -> Connection:
+        """Raises psycopg.OperationalError when the database cannot be reached.
+
+        Nothing of the caller's was sent yet. So one that was closed meanwhile is replaced, and a database that
+        went away less than `PATIENCE_SECONDS` ago is waited for.
+        """
         while self._resting:
             connection, since = self._resting.pop()
             now = time.monotonic()
             try:
-                if now - self._born[connection] < RECYCLE_SECONDS and (
-                    now - since < IDLE_SECONDS or await _answers(connection)
-                ):
-                    return connection
+                if now - self._born[connection] < RECYCLE_SECONDS:
+                    if now - since < IDLE_SECONDS and _is_quiet(connection):
+                        return connection
+                    if await _answers(connection):
+                        return connection
+                    await self.close()  # then the others are most likely cut off as well
             except BaseException:  # the deadline may come while it is pinged
                 await self._end(connection)
                 raise
             await self._end(connection)
-        connection = await AsyncConnection.connect(
-            **self._address,
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="tend",
-            prepare_threshold=self._prepare_threshold,
-        )
-        await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
-        self._born[connection] = time.monotonic()
-        return connection
+        return await self._new()
 
-    async def give_back(self, connection: AsyncConnection) -> None:
+    async def give_back(self, connection: Connection) -> None:
         """One that broke, or that is in the middle of something, is closed instead."""
         if connection.info.transaction_status == TransactionStatus.IDLE:
             now = time.monotonic()
@@ -64,22 +74,71 @@ class Pool:
                 await self._end(self._resting.pop(0).connection)
             return
         await self._end(connection)
-        if connection.broken:  # then those that rest are most likely cut off as well
+        if connection.broken:
             await self.close()
+
+    def forget_prepared(self) -> None:
+        """Those that are open are replaced when they are next taken: what they have prepared is no longer right."""
+        self._born = dict.fromkeys(self._born, float("-inf"))
 
     async def close(self) -> None:
         while self._resting:
             await self._end(self._resting.pop().connection)
 
-    async def _end(self, connection: AsyncConnection) -> None:
+    async def _new(self) -> Connection:
+        pause = 0.05
+        while True:
+            try:
+                if self._prepared is None:
+                    await self._ask()
+                connection = await opened(self._address, PREPARE_AFTER if self._prepared else None)
+            except psycopg.OperationalError:
+                if not self._may_wait():
+                    raise
+            else:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1)
+        self._born[connection] = time.monotonic()
+        if self._away_since is not None:
+            log.warning("The database is back after %.1f s", self._born[connection] - self._away_since)
+            self._away_since = None
+        return connection
+
+    async def _ask(self) -> None:
+        async with self._asking:
+            if self._prepared is None:
+                self._prepared = await keeps_prepared(self._address)
+                if not self._prepared:
+                    log.warning("The pooler in front of the database keeps no prepared statements: not used")
+
+    def _may_wait(self) -> bool:
+        """Everybody waits while it has only just gone; when it stays away, they are told so at once."""
+        now = time.monotonic()
+        if self._away_since is None or now > self._away_until:
+            if self._away_since is None:
+                log.warning("The database cannot be reached")
+            self._away_since = now
+        self._away_until = now + 3 * PATIENCE_SECONDS  # nobody asked for so long: what is now may be another outage
+        return now - self._away_since < PATIENCE_SECONDS
+
+    async def _end(self, connection: Connection) -> None:
         self._born.pop(connection, None)
         with contextlib.suppress(psycopg.Error):
             await connection.close()
 
 
-async def _answers(connection: AsyncConnection) -> bool:
+def _is_quiet(connection: Connection) -> bool:
+    """Nothing came while it rested. Whoever closes a connection, says so on it: then there is something to read."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+async def _answers(connection: Connection) -> bool:
     try:
-        await connection.execute("")
-    except psycopg.Error:
+        async with asyncio.timeout(PING_SECONDS):
+            await connection.execute("")
+    except (psycopg.Error, TimeoutError):
         return False
     return True

@@ -38,9 +38,12 @@ class Scope:
     async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
         return await self.database.read(statement, {**values, "owner": self.user_id})
 
-    async def write(self, statement: Any, values: Mapping[str, Any], *, many: bool = False) -> Sequence[Row]:
-        """The door's first form: one statement that counts and changes, and more patience for `many` rows."""
-        return await self.database.write(statement, {**values, "owner": self.user_id}, many=many)
+    async def write(
+        self, statement: Any, values: Mapping[str, Any], *, many: bool = False, repeatable: bool = False
+    ) -> Sequence[Row]:
+        """The door's first form: one statement that counts and changes. `many`, `repeatable`: see `Database.write`."""
+        values = {**values, "owner": self.user_id}
+        return await self.database.write(statement, values, many=many, repeatable=repeatable)
 
     async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
         """The door's second form, for what decides by reading: a transaction that reserves its numbers first.

@@ -22,6 +22,7 @@ from backend.services.recognition import Recognition
 from backend.state import State
 from tests import servers
 from tests.client import Client, Statements, fresh_account
+from tests.pooler import pgbouncer, version
 
 if TYPE_CHECKING:
     from backend.outside import Outside
@@ -43,6 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     server = _running.enter_context(servers.postgres())
     servers.make_template(server)
     os.environ["TEND_TEST_SERVER"] = server
+    if program := os.environ.get("TEST_POOLER"):
+        prepared = os.environ.get("TEST_POOLER_PREPARED", "true") == "true"
+        pooler = _running.enter_context(pgbouncer(program, server, prepared=prepared))
+        os.environ["TEND_TEST_POOLER"] = str(pooler.port)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,7 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_report_header() -> str:
     server = os.environ.get("TEND_TEST_SERVER")
-    return f"postgres: {servers.describe(server)}" if server else "postgres: none"
+    if not server:
+        return "postgres: none"
+    program = os.environ.get("TEST_POOLER")
+    if not program:
+        return f"postgres: {servers.describe(server)}"
+    number, kept = ".".join(map(str, version(program))), os.environ.get("TEST_POOLER_PREPARED", "true")
+    return f"postgres: {servers.describe(server)}, through PgBouncer {number}, prepared statements: {kept}"
 
 
 def pytest_unconfigure() -> None:
@@ -90,7 +101,10 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 
 def settings_for(url: str, data_dir: Path, **others: Any) -> Settings:
-    return Settings(_env_file=None, database_url=url, jwt_secret=SECRET, data_dir=data_dir, **others)
+    """For an application that reaches `url` through the pooler, if there is one."""
+    through = servers.through_pooler(url)
+    others = {"direct_database_url": url, **others}
+    return Settings(_env_file=None, database_url=through, jwt_secret=SECRET, data_dir=data_dir, **others)
 
 
 @asynccontextmanager

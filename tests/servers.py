@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -12,6 +13,8 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from backend import embedded
 from backend.config import values
+from backend.sql import DIALECT
+from tests.pooler import pooled
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "tend_template"
@@ -34,6 +37,7 @@ def postgres() -> Iterator[str]:
             tempfile.TemporaryDirectory(prefix="tend-test-") as folder,
             embedded.server(Path(folder), lazy) as url,
         ):
+            os.chmod(folder, 0o711)  # for PgBouncer, where root's tests run it as nobody
             yield url
 
 
@@ -73,6 +77,20 @@ def database(server: str, name: str) -> URL:
 
 def address(server: str, name: str) -> str:
     return database(server, name).render_as_string(hide_password=False)
+
+
+def through_pooler(url: str) -> str:
+    """The way to a database of the tests' server through PgBouncer, where the run has one; else as it is."""
+    port, server, there = os.environ.get("TEND_TEST_POOLER"), os.environ.get("TEND_TEST_SERVER", ""), make_url(url)
+    own = make_url(server) if server else None
+    if not port or own is None or (there.host, there.port, there.query) != (own.host, own.port, own.query):
+        return url
+    return pooled(there, int(port))
+
+
+def connection_arguments(url: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = DIALECT.create_connect_args(make_url(url))[1]
+    return arguments
 
 
 def create(server: str, name: str, template: str = TEMPLATE) -> str:

@@ -41,7 +41,8 @@ async def test_not_ready_before_the_migrations(empty_database: str, tmp_path: Pa
 
 @pytest.mark.parametrize("path", ["/health/ready", "/v1/auth/token"])
 async def test_a_database_that_is_away_is_503_and_says_when_to_try_again(tmp_path: Path, path: str) -> None:
-    app = create_app(settings_for("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path))
+    settings = settings_for("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path, database_timeout_seconds=0.3)
+    app = create_app(settings)
     async with app.router.lifespan_context(app), speaking_to(app) as http:
         form = {"username": "a@b.co", "password": "x"}
         answer = await (http.post(path, data=form) if path.startswith("/v1") else http.get(path))

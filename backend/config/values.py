@@ -2,20 +2,40 @@
 
 import ipaddress
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import certifi
 from pydantic import AfterValidator, AnyUrl, BeforeValidator, HttpUrl, SecretStr, ValidationError
 from pydantic_settings import NoDecode
 
 
 def postgres_url(url: str) -> str:
-    """With the driver that is used here, from any way in which hosts write it. Raises ValueError."""
+    """With the driver that is used here, from any way in which hosts write it. Raises ValueError.
+
+    A certificate that is to be verified is verified against this machine's authorities, unless others are named:
+    libpq would look into the user's home, and `system` in a folder of the wheel that it came in.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgres", "postgresql", "postgresql+psycopg"} or not rest:
         raise ValueError("not a Postgres address; expected postgresql://user:password@host/database")
+    address, _, query = rest.partition("?")
+    options = dict(parse_qsl(query))
+    if options.get("sslmode") in {"verify-ca", "verify-full"} and options.get("sslrootcert", "system") == "system":
+        rest = f"{address}?{urlencode({**options, 'sslrootcert': _authorities()})}"
     return f"postgresql+psycopg://{rest}"
+
+
+def _authorities() -> str:
+    """The file of the certificate authorities that this machine trusts; certifi's where it has none."""
+    known = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+    for file in (os.environ.get("SSL_CERT_FILE"), *known):
+        if file and Path(file).is_file():
+            return file
+    return certifi.where()
 
 
 def listed(given: Any) -> Any:

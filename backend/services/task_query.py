@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from backend.door import COUNTER, Query, as_json, iso, statement, text_of
 from backend.models import SavedFilter, table
@@ -236,6 +236,15 @@ def one() -> Query:
     this = select(*_columns()).where(*living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
     item = as_json(this, shown(this.c))
     return select(this.c.version, text_of(item)).select_from(this.join(item, true()))
+
+
+@statement
+def these() -> Query:
+    """The tasks `ids`, in the order of their versions."""
+    some = select(*_columns()).where(*living(), TASKS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid()))))
+    found = some.subquery("found")
+    item = as_json(found, shown(found.c))
+    return select(found.c.version, text_of(item)).select_from(found.join(item, true())).order_by(found.c.version)
 
 
 @statement

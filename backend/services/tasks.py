@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Table
 
 from backend import door
@@ -13,7 +14,8 @@ from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
 from backend.security.opaque import new_id
 from backend.services.task_criteria import TASKS
-from backend.services.task_query import one, shown
+from backend.services.task_query import one, shown, these
+from backend.sql import Row
 
 GIVEN = ("id", "title", "title_key", "description", "priority", "due_date", "tags", "completed", "language")
 GONE = frozenset({"deleted_at"})
@@ -27,19 +29,35 @@ class Stored(NamedTuple):
 async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
     """One statement. A taken id, in the trash too, is the database's to refuse."""
     row = row_of(mine, task)
-    made = await mine.write(door.create(TASKS, GIVEN, shown), {f"new_{name}": value for name, value in row.items()})
-    if not made:
-        raise account_gone()
-    return row["id"], Stored(made[0].version, made[0].body)
+    values = {f"new_{name}": value for name, value in row.items()}
+    [made] = await _made(mine, door.create(TASKS, GIVEN, shown), values, [row["id"]], [task])
+    return row["id"], Stored(made.version, made.body)
 
 
 async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
     """JSON, in the order given. One statement: all or nothing."""
-    rows = [jsonable(row_of(mine, task)) for task in tasks]
-    made = await mine.write(door.create_many(TASKS, GIVEN, shown), {"rows": door.rows_of(rows)}, many=True)
+    rows = [row_of(mine, task) for task in tasks]
+    values = {"rows": door.rows_of([jsonable(row) for row in rows])}
+    ids = [row["id"] for row in rows]
+    return [row.body for row in await _made(mine, door.create_many(TASKS, GIVEN, shown), values, ids, tasks)]
+
+
+async def _made(
+    mine: Scope, statement: Any, values: Mapping[str, Any], ids: Sequence[UUID], tasks: Sequence[TaskCreate]
+) -> Sequence[Row]:
+    """The new rows, once: sent again when the connection broke, since their ids are refused if they are there.
+
+    Ids that were made here are nobody else's: refused, they tell that the first time had worked.
+    """
+    try:
+        made = await mine.write(statement, values, many=len(ids) > 1, repeatable=True)
+    except UniqueViolation:
+        if any(task.id for task in tasks):
+            raise
+        made = await mine.read(these(), {"ids": ids})
     if not made:
         raise account_gone()
-    return [row.body for row in made]
+    return made
 
 
 async def read(mine: Scope, task_id: UUID) -> Stored:
