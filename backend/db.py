@@ -41,15 +41,18 @@ Values = Mapping[str, Any]
 
 
 class Database:
-    """The connections of one worker. `close` it in the loop that used it."""
+    """The connections of one worker. `close` it in the loop that used it.
 
-    def __init__(self, settings: Settings) -> None:
+    `waits`: for a database that has only just gone away.
+    """
+
+    def __init__(self, settings: Settings, *, waits: bool = True) -> None:
         if settings.database_url is None:
             raise ValueError("DATABASE_URL is not set; `tend serve` starts an embedded Postgres and sets it")
         self._url = settings.database_url
         _, address = DIALECT.create_connect_args(make_url(self._url))
         known = None if settings.prepared_statements == "auto" else settings.prepared_statements
-        self._pool = Pool(prepared_statements=known, **address)
+        self._pool = Pool(prepared_statements=known, waits=waits, **address)
         self._size = settings.pool_size
         self._gate = asyncio.Semaphore(self._size)
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_origin
 from urllib.parse import parse_qsl
@@ -51,7 +52,12 @@ async def scope_of(request: Request, needed: str) -> Scope:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn("Sign in: send the access token as `Authorization: Bearer …`.")
-    scope = await recognition_of(request).scope_of(token.strip())
+    scope = replace(
+        await recognition_of(request).scope_of(token.strip()),
+        seen=request.scope["tend.seen"],
+        replica=state_of(request).replica,
+        least=_named_change(request),
+    )
     if needed not in scope.scopes:
         raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
     allowances: Allowances | None = request.app.state.allowances
@@ -60,6 +66,15 @@ async def scope_of(request: Request, needed: str) -> Scope:
         named = rate_limit(limit.name, limit.most, limit.seconds, left, wait)
         request.scope["tend.headers"] += [(name.lower().encode(), value.encode()) for name, value in named.items()]
     return scope
+
+
+def _named_change(request: Request) -> int | None:
+    text = request.headers.get("tend-change")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Invalid.at("header", "Tend-Change", msg="expected a number, as an answer's Tend-Change has it")
+    return int(text)
 
 
 class SignedIn(OAuth2PasswordBearer):
@@ -164,10 +179,10 @@ def _many(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name, field in model.model_fields.items() if get_origin(field.annotation) is list)
 
 
-def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """`openapi_extra` for a route that reads its parameters with `asked_of`."""
+def documented(model: type[BaseModel], *others: Mapping[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` for a route that reads its parameters with `asked_of`, and `others` than those."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    parameters = []
+    parameters: list[Mapping[str, Any]] = []
     for name, described in schema["properties"].items():
         shown: Mapping[str, Any] = _inlined(described, schema.get("$defs", {}))
         description = shown.get("description", "")
@@ -181,7 +196,17 @@ def documented(model: type[BaseModel]) -> dict[str, Any]:
         if value.get("type") == "array" and name not in _many(model):  # with commas, in one parameter
             parameter |= {"style": "form", "explode": False}
         parameters.append(parameter)
-    return {"parameters": parameters}
+    return {"parameters": [*parameters, *others]}
+
+
+CHANGE: Final = {
+    "name": "Tend-Change",
+    "in": "header",
+    "required": False,
+    "description": "The highest number that an answer's `Tend-Change` has told. Then a read replica may answer, where "
+    "the server has one, and never with an older state than that. Without it, the database itself does.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
 
 
 def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from backend.config import Settings
 from backend.handlers import problem
+from backend.scope import Seen
 
 Raw = list[tuple[bytes, bytes]]
 
@@ -36,8 +37,17 @@ ONLY_HTTPS: Final[Raw] = [(b"strict-transport-security", b"max-age=31536000; inc
 _NAMES: Final = frozenset(name for name, _ in ALWAYS + NOT_KEPT + ONLY_HTTPS)
 
 METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
-SENT: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"]
-EXPOSED: Final = ["ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"]
+SENT: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Tend-Change"]
+EXPOSED: Final = [
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "WWW-Authenticate",
+    "Tend-Change",
+]
 PREFLIGHT_SECONDS: Final = 600
 
 
@@ -46,7 +56,8 @@ class SecurityHeaders:
 
     Whatever is inside may add headers of its own to the answer, errors included:
     `scope["tend.headers"].append((b"name", b"value"))`, the name in lower case. The list is one for all copies of
-    the scope, and HEAD is answered with a copy.
+    the scope, and HEAD is answered with a copy. `scope["tend.seen"]` becomes `Tend-Change`: how far the user's changes
+    have come, for a next request to name (`Scope.nearby`).
 
     Strict-Transport-Security stands on what came by https (RFC 6797, section 7.2), and on everything in production:
     there a proxy takes https, and may not say so. Over plain http a browser ignores it (section 8.1).
@@ -67,6 +78,7 @@ class SecurityHeaders:
             return
         added = self.added[self.production or scope["scheme"] == "https", scope["path"].startswith("/v1/")]
         scope["tend.headers"] = []
+        seen = scope["tend.seen"] = Seen()
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -74,6 +86,8 @@ class SecurityHeaders:
                 named = {name for name, _ in own}
                 missing = added if named.isdisjoint(_NAMES) else [each for each in added if each[0] not in named]
                 message["headers"] = [*own, *missing, *scope["tend.headers"]]
+                if seen.number:
+                    message["headers"].append((b"tend-change", b"%d" % seen.number))
             await send(message)
 
         await self.app(scope, receive, answer)

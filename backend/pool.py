@@ -34,8 +34,9 @@ class _Rested(NamedTuple):
 class Pool:
     """`prepared_statements`: None asks the database, once, whether they are kept (`connection.py`)."""
 
-    def __init__(self, *, prepared_statements: bool | None, **address: Any) -> None:
+    def __init__(self, *, prepared_statements: bool | None, waits: bool, **address: Any) -> None:
         self._address = address
+        self._waits = waits
         self._prepared = prepared_statements
         self._asking = asyncio.Lock()
         self._resting: list[_Rested] = []
@@ -46,8 +47,8 @@ class Pool:
     async def take(self) -> Connection:
         """Raises psycopg.OperationalError when the database cannot be reached.
 
-        Nothing of the caller's was sent yet. So one that was closed meanwhile is replaced, and a database that
-        went away less than `PATIENCE_SECONDS` ago is waited for.
+        Nothing of the caller's was sent yet. So one that was closed meanwhile is replaced, and if the pool `waits`,
+        it does so for a database that went away less than `PATIENCE_SECONDS` ago.
         """
         while self._resting:
             connection, since = self._resting.pop()
@@ -120,7 +121,7 @@ class Pool:
                 log.warning("The database cannot be reached")
             self._away_since = now
         self._away_until = now + 3 * PATIENCE_SECONDS  # nobody asked for so long: what is now may be another outage
-        return now - self._away_since < PATIENCE_SECONDS
+        return self._waits and now - self._away_since < PATIENCE_SECONDS
 
     async def _end(self, connection: Connection) -> None:
         self._born.pop(connection, None)

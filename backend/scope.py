@@ -6,13 +6,16 @@ cannot run for somebody else.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+import psycopg
+
 from backend import config, door
 from backend.db import BrokenOff, Database, Transaction
-from backend.errors import NotSignedIn
+from backend.errors import NotSignedIn, Unavailable
+from backend.replica import Behind, Replica
 from backend.sql import Row
 
 if TYPE_CHECKING:
@@ -20,6 +23,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TRIES = 3
+
+
+class Seen:
+    """How far the user's changes have come, as far as a request knows: the highest number that it wrote or read."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def note(self, rows: Sequence[Row]) -> None:
+        for name in ("seq", "version"):
+            if rows and (number := getattr(rows[-1], name, None)):
+                self.number = max(self.number, number)
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +52,43 @@ class Scope:
     scopes: frozenset[str] = frozenset()  # what the token is for
     signed_in_at: int = 0  # seconds since 1970: when they last showed who they are
     token_id: UUID | None = None  # of a personal access token
+    seen: Seen = field(default_factory=Seen)
+    replica: Replica | None = None
+    least: int | None = None  # the number that a replica must have come to; None: it is not to be asked
+    on_replica: bool = False
 
     async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
-        return await self.database.read(statement, {**values, "owner": self.user_id})
+        rows = await self.database.read(statement, {**values, "owner": self.user_id})
+        if self.on_replica and (self.least is None or not rows or rows[0].seq < self.least):
+            raise Behind
+        self.seen.note(rows)
+        return rows
+
+    async def nearby(self, work: Callable[["Scope"], Awaitable[T]]) -> T:
+        """Work that only reads, on the replica where that will do.
+
+        It will when the request names what it has seen, and each statement finds the counter (`seq`, in the same
+        snapshot as all else) there or further. Else, and whatever goes wrong there, the primary is asked.
+        """
+        replica = self.replica
+        if replica is None or self.least is None or not replica.is_up:
+            return await work(self)
+        try:
+            return await work(replace(self, database=replica.database, on_replica=True))
+        except Behind:
+            pass
+        except (Unavailable, psycopg.Error):
+            replica.rest()
+        return await work(self)
 
     async def write(
         self, statement: Any, values: Mapping[str, Any], *, many: bool = False, repeatable: bool = False
     ) -> Sequence[Row]:
         """The door's first form: one statement that counts and changes. `many`, `repeatable`: see `Database.write`."""
         values = {**values, "owner": self.user_id}
-        return await self.database.write(statement, values, many=many, repeatable=repeatable)
+        rows = await self.database.write(statement, values, many=many, repeatable=repeatable)
+        self.seen.note(rows)
+        return rows
 
     async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
         """The door's second form, for what decides by reading: a transaction that reserves its numbers first.
@@ -61,7 +106,9 @@ class Scope:
             reserved = await transaction.run(door.reserve(), {"changes": at_most, "owner": self.user_id})
             if not reserved:
                 raise account_gone()
-            return await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
+            done = await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
+        self.seen.note(reserved)
+        return done
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator["AsyncSession"]:

@@ -8,6 +8,7 @@ from backend.config import Settings
 from backend.db import Database
 from backend.mail import Mailer
 from backend.outside import Outside
+from backend.replica import Replica
 from backend.security.sealing import Seal
 from backend.security.tokens import Keys
 
@@ -16,6 +17,7 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings)
+        self.replica = Replica(settings, settings.database_replica_url) if settings.database_replica_url else None
         self.seal = Seal(*settings.secrets)
         self.keys = Keys(settings.secrets, settings.access_token_minutes * 60, settings.token_algorithm)
         self.ring_read_at = float("-inf")  # monotonic
@@ -32,3 +34,5 @@ class State:
         await self.mailer.settled()
         await self.outside.close()
         await self.database.close()
+        if self.replica:
+            await self.replica.database.close()

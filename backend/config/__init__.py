@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         repr=False,
         description="The same database without a pooler, for migrations. Unset: DATABASE_URL.",
     )
+    database_replica_url: PostgresURL | None = Field(
+        None,
+        repr=False,
+        description="A read replica. Listings and searches of a client that says in `Tend-Change` what it has seen go "
+        "there, if the replica has come so far. Unset: none.",
+    )
     jwt_secret: SecretStr | None = Field(
         None,
         description="Signs the access tokens: 32 bytes or more, for instance from `openssl rand -base64 48`. "

@@ -54,6 +54,7 @@ _HEADERS = {
         ("RateLimit", "How often one still may, and in how many seconds there is more.", '"api";r=0;t=12'),
         ("RateLimit-Policy", "How often one may in how many seconds.", '"api";q=600;w=60'),
         ("Retry-After", "In seconds.", "12"),
+        ("Tend-Change", "How far the changes of the user's data have come: for a request to name.", "42"),
         ("WWW-Authenticate", "What is wrong with the token (RFC 6750, section 3).", 'Bearer error="invalid_token"'),
     )
 }

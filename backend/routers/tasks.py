@@ -8,7 +8,17 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from backend.deps import NO_PARAMETERS, CanRead, CanWrite, IfMatch, asked_of, documented, expected_versions, known_tags
+from backend.deps import (
+    CHANGE,
+    NO_PARAMETERS,
+    CanRead,
+    CanWrite,
+    IfMatch,
+    asked_of,
+    documented,
+    expected_versions,
+    known_tags,
+)
 from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer, with_headers
 from backend.schemas.filters import DEEPEST, TaskFilter
 from backend.schemas.scalars import Id
@@ -41,7 +51,12 @@ router = APIRouter(prefix="/v1/tasks", tags=["Tasks"])
 TaskId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"])]
 
 
-@router.get("", response_model=TaskPage, responses=problems(304, 401, 403, 422), openapi_extra=documented(TaskFilter))
+@router.get(
+    "",
+    response_model=TaskPage,
+    responses={**problems(304, 401, 403, 422), 200: with_headers("Tend-Change")},
+    openapi_extra=documented(TaskFilter, CHANGE),
+)
 async def list_tasks(mine: CanRead, request: Request) -> Response:
     """List, filter, search and sort your tasks.
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,10 @@ async def page(mine: Scope, filters: TaskFilter, known: Collection[str] = ()) ->
     With a saved filter, that look is taken in any case, and finds the filter as well.
     Raises Invalid for a cursor of another user, filter or sort, and for a saved filter that is not there.
     """
+    return await mine.nearby(partial(_page, filters, known))
+
+
+async def _page(filters: TaskFilter, known: Collection[str], mine: Scope) -> Page | Unchanged:
     zone = filters.tz or mine.timezone
     state, saved = await _saved(mine, filters.saved) if filters.saved else (None, None)
     bound = f"{mine.user_id} {binding(filters, zone, saved)}".encode()
@@ -119,5 +124,5 @@ def position(bound: bytes, text: str) -> cursor.Position:
 
 async def tags(mine: Scope, filters: TagFilter) -> list[str]:
     """JSON, one a tag. One statement."""
-    rows = await mine.read(task_query.tag_counts(), {"in_limit": filters.limit})
-    return [row.body for row in rows]
+    rows = await mine.nearby(lambda mine: mine.read(task_query.tag_counts(), {"in_limit": filters.limit}))
+    return [row.body for row in rows if row.body]

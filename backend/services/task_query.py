@@ -146,7 +146,7 @@ def page(shape: Shape) -> Query:
 @statement
 def suggestion() -> Query:
     """A statement of its own: as a part of each search it took Postgres half a millisecond to plan."""
-    return select(meant(vocabulary()).label("words"))
+    return select(COUNTER.c.seq, meant(vocabulary()).label("words")).where(COUNTER.c.user_id == OWNER)
 
 
 def _listed(shape: Shape, found: Subquery, query: Any) -> Query:
@@ -249,7 +249,7 @@ def these() -> Query:
 
 @statement
 def tag_counts() -> Query:
-    """Rows of JSON text: the tags of living tasks, most used first, then by name."""
+    """Rows of JSON text: the tags of living tasks, most used first, then by name; an empty one when there are none."""
     tag = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="tag", joins_implicitly=True)
     name = tag.c.value.collate("C")
     counts = (
@@ -263,7 +263,8 @@ def tag_counts() -> Query:
     )
     item = as_json(counts, [counts.c.tag, counts.c["count"]])
     return (
-        select(text_of(item))
-        .select_from(counts.join(item, true()))
+        select(COUNTER.c.seq, text_of(item))
+        .select_from(COUNTER.outerjoin(counts, true()).outerjoin(item, true()))
+        .where(COUNTER.c.user_id == OWNER)
         .order_by(counts.c["count"].desc(), counts.c.tag.collate("C"))
     )
