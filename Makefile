@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test test-pooled check format attack audit bench lock clean
+.PHONY: help run demo migrate test test-pooled test-migrations test-replica check format attack audit bench lock clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## Serve at http://127.0.0.1:8000, on an embedded Postgres unless DATABASE_URL is set
 	@$(BIN)/tend serve --until-parent-exits
@@ -25,18 +25,25 @@ test: $(VENV)/dev ## Run the tests, in parallel; ARGS="-k search" chooses
 test-pooled: $(VENV)/dev ## Run the tests through PgBouncer (Debian's pgbouncer, or TEST_POOLER), with and without prepared statements
 	@$(BIN)/python -m tests.pooled $(ARGS)
 
-check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models against migrations
+check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models against migrations, their SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/bandit -q -r backend -c pyproject.toml
 	$(BIN)/python -m tests.migrations_agree
+	$(BIN)/python -m tests.migrations_linted
 
 format: $(VENV)/dev ## Put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-migrations: $(VENV)/dev ## Migrate up, down and up while people work, on 200,000 tasks (about two minutes)
+	@$(BIN)/python -m tests.migrations_under_load $(ARGS)
+
+test-replica: $(VENV)/dev ## Write and read 10,000 times while a real replica is held back (about two minutes)
+	@$(BIN)/python -m tests.replica_lag $(ARGS)
 
 attack: $(VENV)/dev ## Ask every operation whatever the OpenAPI allows and does not (schemathesis, about five minutes)
 	@$(BIN)/python -m tests.attack $(ARGS)

@@ -1,18 +1,17 @@
-"""Where migrations run: on a direct connection, under a lock, with the models to compare with."""
+"""Where migrations run: on a direct connection, with the models to compare with; backend/migrating.py has the lock."""
 
 import logging.config
+import sys
 import warnings
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, make_url, pool, text
+from sqlalchemy import Connection, create_engine, pool
 from sqlmodel import SQLModel
 
 import backend.models  # noqa: F401 - fills the metadata
-from backend import config
-
-LOCK = 0x74656E64  # "tend": two deployments at once migrate one after the other
+from backend import config, migrating, pooler
 
 if context.config.config_file_name and context.config.attributes.get("configure_logging", True):
     logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
@@ -21,21 +20,21 @@ if context.config.config_file_name and context.config.attributes.get("configure_
 # It cannot compare generated columns, and warns each time; `make check` compares dumps.
 warnings.filterwarnings("ignore", "Computed default on")
 
+# A router on the way may forget a connection that is silent for as long as an index is built.
+AS = {"application_name": "tend migrate", "keepalives_idle": 60}
+
 
 def database_url(stack: ExitStack) -> str:
     settings = config.load()
-    url = settings.direct_database_url or settings.database_url
-    if url is None:
+    if settings.direct_url is None:
         from backend import embedded
 
         return stack.enter_context(embedded.server(settings.data_dir))
-    host = make_url(url).host or ""
-    if "-pooler" in host:
-        raise SystemExit(
-            f"Migrations need a direct connection, and {host} is a pooler: it would not keep locks and timeouts. "
-            "Set DIRECT_DATABASE_URL to the same host without `-pooler`."
-        )
-    return url
+    return settings.direct_url
+
+
+def told(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201
 
 
 def named(_context: object, _revision: object, directives: list) -> None:
@@ -46,7 +45,10 @@ def named(_context: object, _revision: object, directives: list) -> None:
             script.rev_id = f"{now:%Y%m%d}_{now:%H%M}"
 
 
-def run(connection: Connection | None, url: str | None = None) -> None:
+def migrate(connection: Connection | None, url: str | None = None) -> None:
+    """Each migration in a transaction of its own: a long chain holds no lock for its whole length, and one that
+    fails leaves those before it done.
+    """
     context.configure(
         connection=connection,
         url=url,
@@ -54,19 +56,24 @@ def run(connection: Connection | None, url: str | None = None) -> None:
         compare_server_default=True,
         process_revision_directives=named,
         literal_binds=url is not None,
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
-        if connection is not None:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
 
 
 with ExitStack() as stack:
+    given = context.config.attributes
     if context.is_offline_mode():
-        run(None, "postgresql+psycopg://")
+        migrate(None, "postgresql+psycopg://")
     else:
-        url = context.config.attributes.get("url") or database_url(stack)
-        engine = create_engine(url, poolclass=pool.NullPool)
-        with engine.connect() as connection:
-            run(connection)
-        engine.dispose()
+        try:
+            url = given.get("url") or database_url(stack)
+            pooler.refuse(url, "Migrations")
+            engine = create_engine(url, poolclass=pool.NullPool, connect_args=AS)
+            stack.callback(engine.dispose)
+            connection = stack.enter_context(engine.connect())
+            say, patience = given.get("say", told), given.get("patience", migrating.PATIENCE)
+            migrating.run(connection, lambda: migrate(connection), say, patience)
+        except (config.SettingsError, migrating.GaveUp) as error:
+            raise SystemExit(str(error)) from None

@@ -31,6 +31,10 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._tasks)
+
     async def settled(self) -> None:
         """Waits for nothing to come, and until nothing is under way."""
         self._hurry.set()

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -17,18 +18,19 @@ from alembic.config import Config as Alembic
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import OperationalError
-from uvicorn.config import LOGGING_CONFIG
-from uvicorn.supervisors import Multiprocess
 
-from backend import config, embedded, orphans
+from backend import config, draining, embedded, orphans
 from backend.config import Settings
 from backend.errors import TendError, Unavailable
-from backend.operations import accounts, keys
+from backend.operations import accounts, backups, distribute, keys
+from backend.operations.doctor import doctor
+from backend.telemetry import logs
 from backend.terminal import console, database, errors, fail
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BACKLOG: Final = 2048
 GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal comes
+STARTING_SECONDS: Final = 60  # a worker that has said nothing for so long is replaced; half a core takes five to import
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +42,9 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="account")
 app.command()(accounts.clean)
+app.command()(doctor)
+app.add_typer(backups.app)  # without a name: its commands are `tend`'s own
+app.command()(distribute.distribute)
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def _stop(number: int, _frame: Any) -> NoReturn:
 
 def upgrade() -> None:
     """To the newest migration, on the direct connection if there is one."""
-    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False})
+    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": errors.print})
     command.upgrade(alembic, "head")
 
 
@@ -150,28 +155,24 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
         "backend.main:create_app",
         factory=True,
         workers=settings.web_concurrency,
-        access_log=settings.access_log,
-        log_config=_logging(settings),
+        access_log=False,  # it would write paths and queries; ACCESS_LOG is telemetry's
+        log_config=logs.config(settings),
         log_level=settings.log_level,
         server_header=False,
         http=Protocol,
         proxy_headers=False,  # it would believe everybody on this machine; see TRUSTED_PROXIES
         ws="none",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_worker_healthcheck=STARTING_SECONDS,
     )
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again after a clean end
         if settings.web_concurrency > 1:
             os.environ["TEND_WORKER_OF"] = str(os.getpid())
-            Multiprocess(server, sockets=[listener]).run()
+            with tempfile.TemporaryDirectory(prefix="tend-metrics-") as folder:
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the workers count there, and any can tell the sums
+                draining.Supervisor(server, sockets=[listener]).run()
         else:
-            uvicorn.Server(server).run(sockets=[listener])
-
-
-def _logging(settings: Settings) -> dict[str, Any]:
-    """uvicorn's own, with Tend's loggers: Python shows nothing below a warning of a logger that nobody set up."""
-    ours = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
-    statements = {"propagate": False}  # db.py gives them a handler
-    return {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "tend": ours, "tend.sql": statements}}
+            draining.Server(server).run(sockets=[listener])
 
 
 @app.command()

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -32,12 +33,39 @@ log = logging.getLogger("tend.sql")
 
 MANY: Final = 6  # times the deadline, for a batch: a thousand long texts take a while to index
 AGAIN: Final = {"40001", "40P01"}
+EXPLAIN: Final = b"EXPLAIN (FORMAT JSON) "
 READS: Final = 3  # times that a read is sent, when its connection breaks
 
 _LATE: Final = "The database did not answer in time. Try again."
 _GONE: Final = "The database cannot be reached. Try again."
 
 Values = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Usage:
+    """Of one worker's pool, since it began; times in seconds."""
+
+    size: int
+    waiting: int = 0  # for a place
+    in_use: int = 0  # places
+    turns: int = 0
+    waited: float = 0.0
+    statements: int = 0
+    statement_seconds: float = 0.0
+
+    def begin(self, waited: float) -> bool:
+        self.waiting -= 1
+        self.in_use += 1
+        self.turns += 1
+        self.waited += waited
+        return True
+
+    def end(self, began: bool) -> None:
+        if began:
+            self.in_use -= 1
+        else:
+            self.waiting -= 1
 
 
 class Database:
@@ -60,9 +88,13 @@ class Database:
         self.used_at = time.monotonic()
         self.watchers: list[Callable[[str, Sequence[Any]], None]] = []
         """Told the text and the values of each statement before it is sent."""
+        self.usage = Usage(self._size)
+        self.ended: list[Callable[[Sql, Values, float, BaseException | None], None]] = []
+        """Told of each statement when it is over: its values, how many seconds it took, and what it failed with."""
         if settings.sql_echo:
             log.setLevel(logging.INFO)
-            log.addHandler(logging.StreamHandler())
+            if not log.hasHandlers():
+                log.addHandler(logging.StreamHandler())
             self.watchers.append(_echo)
 
     async def read(self, statement: Any, values: Values) -> Sequence[Row]:
@@ -128,6 +160,18 @@ class Database:
         event.listen(engine.sync_engine, "before_cursor_execute", wall.refuse_driver_sql)
         return engine
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many were made since the worker began."""
+        return self._pool.open, self._pool.made
+
+    async def explain(self, sql: Sql, values: Values) -> Any:
+        """The plan for these values, as Postgres's JSON has it; the statement is not run."""
+        explained = sql._replace(text=EXPLAIN + sql.text, row=tuple)
+        async with self._turn(None) as turn:
+            ((plan,),) = await self._answered(turn, explained, values, 1)
+        return plan[0]["Plan"]
+
     async def close(self) -> None:
         await self._pool.close()
 
@@ -164,8 +208,19 @@ class Database:
             watch(sql.text.decode(), bound)
         make_row = sql.row or tuple
         cursor = AsyncRawCursor(connection, row_factory=lambda _cursor: make_row)
-        await cursor.execute(sql.text, bound, prepare=prepare)
-        return await cursor.fetchall() if sql.row else []
+        began, failure = time.perf_counter(), None
+        try:
+            await cursor.execute(sql.text, bound, prepare=prepare)
+            return await cursor.fetchall() if sql.row else []
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self.usage.statements += 1
+            self.usage.statement_seconds += seconds
+            for tell in self.ended:
+                tell(sql, values, seconds, failure)
 
     def _share(self, owner: UUID) -> asyncio.Semaphore:
         share = self._shares.get(owner)
@@ -182,11 +237,16 @@ class Database:
         share = self._share(owner) if owner else nullcontext()
         self.used_at = time.monotonic()
         turn = _Turn()
+        asked, began = time.perf_counter(), False
+        self.usage.waiting += 1
         try:
             async with asyncio.timeout(self._deadline * patience), share, self._gate:
+                began = self.usage.begin(time.perf_counter() - asked)
                 yield turn
         except TimeoutError:
-            raise Unsettled if writes and turn.sent else Unavailable(_LATE) from None
+            if writes and turn.sent:
+                raise Unsettled from None
+            raise Unavailable(_GONE if self._pool.is_away else _LATE) from None
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             state = error.sqlstate
             if state in AGAIN:
@@ -196,6 +256,8 @@ class Database:
             if not is_away(error):
                 raise
             raise Unsettled if writes and turn.sent else Unavailable(_GONE, retry_after=2) from error
+        finally:
+            self.usage.end(began)
 
 
 class _Turn:

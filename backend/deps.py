@@ -22,6 +22,7 @@ from backend.services.audit import DEVICE_CHARACTERS, Caller
 from backend.services.export import Exports
 from backend.services.recognition import Recognition
 from backend.state import State
+from backend.telemetry import exchange
 
 log = logging.getLogger("tend")
 
@@ -58,6 +59,7 @@ async def scope_of(request: Request, needed: str) -> Scope:
         replica=state_of(request).replica,
         least=_named_change(request),
     )
+    exchange.is_of(scope.user_id)
     if needed not in scope.scopes:
         raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
     allowances: Allowances | None = request.app.state.allowances

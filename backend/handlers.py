@@ -37,6 +37,7 @@ from backend.errors import (
 )
 from backend.rules.addresses import client_address
 from backend.services import audit
+from backend.telemetry import exchange
 
 log = logging.getLogger("tend")
 
@@ -98,6 +99,7 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 async def _tend(request: Request, error: Exception) -> Response:
     assert isinstance(error, TendError)
+    exchange.failed(error)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, NotAllowed | TooMany) or (isinstance(error, NotSignedIn) and error.token_sent):
         told = {"status": status, "why": error.detail, "address": client_address(request.scope)}
@@ -182,8 +184,9 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # The trace, without the statement's values: they are the user's own.
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    # The trace, without values (telemetry/logs.py), and the route, not the path: they are the user's own.
+    log.error("%s %s failed", request.method, exchange.route(), exc_info=error)
+    exchange.failed(error)
     return problem(request.url.path, 500, _WORDS[500])
 
 

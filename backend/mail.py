@@ -49,6 +49,10 @@ class Mailer:
     def offered(self) -> bool:
         return self._server is not None or self._logged
 
+    @property
+    def waiting(self) -> int:
+        return len(self._under_way)
+
     def send(self, message: Message) -> None:
         """Returns at once. Whether it arrives nobody is told; the log says when it does not.
 

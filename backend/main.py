@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +25,7 @@ from backend.routers import (
     export,
     health,
     me,
+    metrics,
     outside,
     saved_filters,
     second_factor,
@@ -41,6 +43,8 @@ from backend.services.allowances import Allowances
 from backend.services.export import Exports
 from backend.services.recognition import Recognition
 from backend.state import State
+from backend.telemetry.routes import Templates
+from backend.telemetry.watch import Watch, Watched
 
 ROOMS: Final = (
     tasks,
@@ -59,6 +63,8 @@ ROOMS: Final = (
 )
 BODY_BYTES: Final = 1024 * 1024
 STATIC: Final = "/docs/static"
+# FastAPI's own would tell paths, queries and the words of errors; `telemetry` does not.
+NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 ABOUT: Final = """
 Tasks of many users, behind a wall: a token yields its user, and every statement is fenced by it.
 
@@ -120,6 +126,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     settings = settings or config.load()
     state = State(settings)
     recognition = Recognition(state)
+    watch = Watch(state)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -128,9 +135,10 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         filters.language()  # tenths of a second, which no request should wait for
         passwords.common()
         chores = asyncio.create_task(housekeeping.regularly(state))
-        yield
-        chores.cancel()
-        await state.close()
+        async with watch.running():
+            yield
+            chores.cancel()
+            await state.close()
 
     app = Tend(
         title="Tend",
@@ -142,17 +150,22 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         max_body_size=BODY_BYTES,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.state.tend = state
     app.state.recognition = recognition
+    app.state.watch = watch
     app.state.exports = Exports()
     limit = settings.api_requests_per_minute
     app.state.allowances = Allowances(state.database, limit) if limit else None
     handlers.install(app)
     for room in ROOMS:
         app.include_router(room.router)
+    if watch.metrics:
+        app.include_router(metrics.router)
     _serve_docs(app)
     hardening.install(app, settings)
+    app.add_middleware(Watched, watch=watch, templates=Templates(app.routes))
     return app
 
 

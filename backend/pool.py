@@ -41,6 +41,7 @@ class Pool:
         self._asking = asyncio.Lock()
         self._resting: list[_Rested] = []
         self._born: dict[Connection, float] = {}
+        self.made = 0  # connections, since the worker began
         self._away_since: float | None = None
         self._away_until = 0.0
 
@@ -65,6 +66,15 @@ class Pool:
                 raise
             await self._end(connection)
         return await self._new()
+
+    @property
+    def is_away(self) -> bool:
+        """The database, since it was last asked for a connection."""
+        return self._away_since is not None
+
+    @property
+    def open(self) -> int:
+        return len(self._born)
 
     async def give_back(self, connection: Connection) -> None:
         """One that broke, or that is in the middle of something, is closed instead."""
@@ -101,6 +111,7 @@ class Pool:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1)
         self._born[connection] = time.monotonic()
+        self.made += 1
         if self._away_since is not None:
             log.warning("The database is back after %.1f s", self._born[connection] - self._away_since)
             self._away_since = None

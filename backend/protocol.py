@@ -12,6 +12,8 @@ from backend.errors import problem_of
 from backend.hardening import ALWAYS
 
 HEAD_BYTES: Final = 64 * 1024
+LAST_SECONDS: Final = 0.5  # for a request that is on its way when the worker stops
+CLOSE: Final = (b"connection", b"close")
 _WORDS: Final = {
     400: "This is no HTTP/1.1 request.",
     431: f"The request line and the header fields are larger than {HEAD_BYTES // 1024} KiB together.",
@@ -31,6 +33,18 @@ class Protocol(HttpToolsProtocol):
 
     told = 0  # bytes of this request's head that the parser told of
     held = 0  # bytes that it was given since it last told of anything
+
+    def shutdown(self) -> None:
+        """The worker stops. Whoever is silent may have sent already: closing now would reset it unanswered.
+
+        So what comes in the next moment is answered, with `Connection: close` (RFC 9112, section 9.6).
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+            return
+        if CLOSE not in self.server_state.default_headers:
+            self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        self.loop.call_later(LAST_SECONDS, super().shutdown)
 
     def data_received(self, data: bytes) -> None:
         self.held += len(data)
@@ -76,7 +90,7 @@ class Protocol(HttpToolsProtocol):
                 *self.server_state.default_headers,
                 (b"content-type", b"application/problem+json"),
                 (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
+                CLOSE,
                 *ALWAYS,
             ]
             head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)

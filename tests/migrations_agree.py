@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alembic import command
@@ -24,12 +24,18 @@ import backend.models  # noqa: F401 - fills the metadata
 from backend import embedded
 from tests import servers
 
+# Columns that no code here knows any more, and that a release to come drops: `table.column`, nullable or with a
+# default. They cannot go at once, since the release before names them in its statements.
+LEAVING: Sequence[str] = ()
 
-def differences(server: str) -> list[str]:
+
+def differences(server: str, leaving: Sequence[str] = LEAVING) -> list[str]:
     """The lines in which the two differ, with a + for what only the models have."""
     migrated, modelled = servers.create(server, "tend_migrated", "template1"), ""
     try:
         servers.migrate(migrated)
+        for table, column in (name.split(".") for name in leaving):
+            servers.administer(migrated, f"ALTER TABLE {table} DROP COLUMN {column}")
         modelled = servers.create(server, "tend_modelled", "template1")
         engine = create_engine(modelled)
         SQLModel.metadata.create_all(engine)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -9,9 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import URL, make_url
 
+PROGRAM = (
+    os.environ.get("TEST_POOLER") or shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
+)
+needs_pgbouncer = pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed (apt-get install pgbouncer)")
 KEEPS_PREPARED = (1, 22)
 """From this version on it keeps prepared statements for transactions."""
 
@@ -26,7 +33,7 @@ def version(program: str) -> tuple[int, int]:
 class PgBouncer:
     """Passes every database of a server on, by the same name and whoever asks."""
 
-    def __init__(self, program: str, server: str, folder: Path, *, prepared: bool = True, **more: str) -> None:
+    def __init__(self, program: str, server: str, folder: Path, *, prepared: bool = True, **more: Any) -> None:
         self.program = program
         self.server = make_url(server)
         self.file = folder / "pgbouncer.ini"
@@ -85,7 +92,7 @@ def pooled(direct: URL, port: int) -> str:
 
 
 @contextmanager
-def pgbouncer(program: str, server: str, *, prepared: bool = True, **more: str) -> Iterator[PgBouncer]:
+def pgbouncer(program: str, server: str, *, prepared: bool = True, **more: Any) -> Iterator[PgBouncer]:
     with tempfile.TemporaryDirectory(prefix="tend-pooler-") as folder:
         os.chmod(folder, 0o755)  # PgBouncer reads it as another user where the tests run as root
         pooler = PgBouncer(program, server, Path(folder), prepared=prepared, **more)

@@ -52,7 +52,11 @@ class Served:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(STOP_SECONDS)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.read(0)
+            raise AssertionError(f"tend serve did not stop:\n{self.printed}") from None
         self.read(0)
         return code
 

@@ -111,6 +111,11 @@ def migrate(url: str, revision: str = "head") -> None:
         command.upgrade(alembic, revision)
 
 
+def downgrade(url: str, revision: str) -> None:
+    alembic = Config(ROOT / "alembic.ini", attributes={"configure_logging": False, "url": url})
+    command.downgrade(alembic, revision)
+
+
 def make_template(server: str) -> None:
     create(server, TEMPLATE, "template1")
     migrate(address(server, TEMPLATE))

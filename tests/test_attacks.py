@@ -14,6 +14,7 @@ from jose import jwt
 
 from backend.security.tokens import InvalidToken, Keys
 from backend.state import State
+from backend.telemetry import logs
 from tests.client import Client, Json
 from tests.test_access_tokens import made
 from tests.test_input import assert_problem
@@ -173,7 +174,7 @@ async def test_no_answer_tells_whether_an_address_has_an_account(http: httpx.Asy
         answers = []
         for email in (ADA["email"], "nobody@example.com"):
             filled_in = json.loads(json.dumps(body).replace("{}", email))
-            answers.append(await http.post(path, **filled_in))
+            answers.append(await http.post(path, headers={"X-Request-ID": "the-same-one"}, **filled_in))
         known, unknown = answers
         assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
         assert known.headers == unknown.headers
@@ -222,7 +223,8 @@ async def test_what_is_refused_is_in_the_log_in_one_line_whatever_it_holds(
         await http.get("/v1/x%0a{}", headers={"Authorization": "Bearer forged"})
         await alice.patch("/v1/me", {"name": "x"}, headers={"User-Agent": 'evil"\t} {"event": "signed_in"'})
 
-    lines = [record.message for record in caplog.records if record.name == "tend.audit"]
+    as_json = logs.formatter(as_json=True, words=False)
+    lines = [as_json.format(record) for record in caplog.records if record.name == "tend.audit"]
     told = [json.loads(line) for line in lines]
     assert [(each["event"], each.get("status")) for each in told] == [
         ("refused", 401),

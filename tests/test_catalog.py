@@ -40,6 +40,28 @@ UNIQUE_INDEXES = text(
     WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p')
     """
 )
+FOREIGN_KEYS = text(
+    """
+    SELECT c.conname AS name, t.relname AS of, f.relname AS to,
+           (SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(c, n)
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.c) AS columns,
+           (SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.confkey) WITH ORDINALITY k(c, n)
+            JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.c) AS referred
+    FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+    WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace
+    """
+)
+UNIQUE_KEYS = text(
+    """
+    SELECT t.relname AS of, i.relname AS name,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = t.oid AND a.attnum = ANY (x.indkey::int2[])) AS columns
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+    WHERE t.relnamespace = 'public'::regnamespace AND (x.indisunique OR x.indisexclusion)
+    """
+)
+TRIGGERS = text("SELECT tgrelid::regclass::text AS of, tgname::text AS name FROM pg_trigger WHERE NOT tgisinternal")
+SEQUENCES = text("SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'")
 TABLES = text(
     "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
 )
@@ -104,3 +126,40 @@ def test_every_language_has_a_configuration_that_folds_accents(catalog: Connecti
             {"l": language},
         ).one()
         assert folded == plain, language
+
+
+# What Citus asks of tables that are distributed by user (docs/scale.md).
+
+
+def test_every_unique_key_of_a_user_s_table_has_the_user_in_it(catalog: Connection) -> None:
+    wrong = [
+        row.name
+        for row in catalog.execute(UNIQUE_KEYS)
+        if row.of in tables_of_users(catalog) and "user_id" not in row.columns
+    ]
+
+    assert wrong == []
+
+
+def test_foreign_keys_of_users_tables_lead_to_the_same_user_or_to_the_account(catalog: Connection) -> None:
+    theirs = tables_of_users(catalog)
+    for key in catalog.execute(FOREIGN_KEYS):
+        if key.of in theirs and key.to in theirs:
+            assert "user_id" in key.columns, key.name
+            assert key.columns.index("user_id") == key.referred.index("user_id"), key.name
+        elif key.of in theirs:
+            assert key.to == "users", key.name
+        else:
+            assert key.to not in theirs, key.name  # from the coordinator into a shard
+
+
+def test_no_trigger_stands_on_a_user_s_table_but_the_one_that_asserts_versions(catalog: Connection) -> None:
+    theirs = tables_of_users(catalog)
+    found = {(row.of, row.name) for row in catalog.execute(TRIGGERS) if row.of in theirs}
+
+    assert found
+    assert found <= {(each, f"{each}_version_grows") for each in theirs}
+
+
+def test_nothing_is_numbered_by_a_sequence(catalog: Connection) -> None:
+    assert catalog.execute(SEQUENCES).scalars().all() == []

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pyrage.x25519 import Identity
 
 from backend import config
 from backend.config import Settings, SettingsError, values
@@ -39,6 +40,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         *(("MAIL_FROM", sender) for sender in ("secret", "Tend <secret", "a@b.co, secret@b.co", "A\nB <secret@b.co>")),
         *(("APP_URL", url) for url in ("secret", "ftp://secret", "https://u:secret@host", "https://host/?secret")),
         ("APP_URL", "https://host/#secret"),
+        *(("BACKUP_RECIPIENTS", key) for key in ("secret", "age1secret")),
+        pytest.param("BACKUP_RECIPIENTS", str(Identity.generate()), id="BACKUP_RECIPIENTS-a private key"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name_and_not_shown(

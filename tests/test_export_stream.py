@@ -28,10 +28,11 @@ async def test_head_says_the_same_and_reads_no_more_than_a_page(
     alice: Client, state: State, statements: Statements, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(state, alice.user_id, 5_000, 32)
-    got = await alice.get(PATH)
+    named = {"X-Request-ID": "the-same-one"}
+    got = await alice.get(PATH, headers=named)
     statements.clear()
 
-    head = await alice.call("HEAD", PATH)
+    head = await alice.call("HEAD", PATH, headers=named)
 
     assert (head.status_code, head.content) == (200, b"")
     assert {**head.headers} == {**got.headers}
@@ -134,7 +135,7 @@ def test_a_database_that_goes_away_meanwhile_cuts_the_connection(
     """Over a real one: the client is told by a body without its end."""
     small = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)])
     with (
-        serving(tmp_path / "data", DATABASE_URL=empty_database) as served,
+        serving(tmp_path / "data", DATABASE_URL=empty_database, DATABASE_TIMEOUT_SECONDS="1") as served,
         httpx.Client(base_url=served.url, transport=small, timeout=60) as client,
     ):
         account = {"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"}

@@ -184,7 +184,8 @@ async def test_head_answers_as_get_without_the_body(alice: Client) -> None:
     task = await alice.add("Read me")
     path = f"/v1/tasks/{task['id']}"
 
-    got, head = await alice.get(path), await alice.call("HEAD", path)
+    named = {"X-Request-ID": "the-same-one"}
+    got, head = await alice.get(path, headers=named), await alice.call("HEAD", path, headers=named)
 
     assert (head.status_code, head.content) == (200, b"")
     assert {**head.headers} == {**got.headers}

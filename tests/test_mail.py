@@ -416,7 +416,7 @@ def test_what_development_logs_is_seen_where_it_is_served(tmp_path: Path, databa
         assert served.stop() == 0
 
     assert served.printed.count(TOKEN) == 1
-    assert "INFO:     This is not sent" in served.printed
+    assert "[info     ] This is not sent" in served.printed
 
 
 def test_the_templates_are_installed_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,17 +20,13 @@ from backend.scope import Changing, Scope
 from backend.services.health import _migration
 from tests.client import Client, fresh_account
 from tests.conftest import settings_for, worker
-from tests.pooler import KEEPS_PREPARED, pgbouncer, version
+from tests.pooler import KEEPS_PREPARED, PROGRAM, needs_pgbouncer, pgbouncer, version
 from tests.servers import connection_arguments
-
-PROGRAM = os.environ.get("TEST_POOLER") or shutil.which("pgbouncer")
-needed = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed (apt-get install pgbouncer)")
 
 
 @pytest.fixture
 def in_front(server: str, empty_database: str) -> Iterator[str]:
     """The way to a database of the test's own through PgBouncer."""
-    assert PROGRAM
     with pgbouncer(PROGRAM, server) as pooler:
         yield pooler.url(empty_database)
 
@@ -39,25 +35,22 @@ async def test_postgres_itself_keeps_prepared_statements(database_url: str) -> N
     assert await keeps_prepared(connection_arguments(database_url))
 
 
-@needed
+@needs_pgbouncer
 async def test_a_pooler_is_asked_whether_it_keeps_prepared_statements(in_front: str) -> None:
-    assert PROGRAM
-
     for _ in range(3):
         kept = await keeps_prepared(connection_arguments(in_front))
 
         assert kept == (version(PROGRAM) >= KEEPS_PREPARED)
 
 
-@needed
+@needs_pgbouncer
 async def test_a_pooler_that_could_keep_them_and_is_set_not_to_is_found_out(server: str, database_url: str) -> None:
-    assert PROGRAM
     with pgbouncer(PROGRAM, server, prepared=False) as pooler:
         there = connection_arguments(pooler.url(database_url))
         assert not any([await keeps_prepared(there) for _ in range(3)])
 
 
-@needed
+@needs_pgbouncer
 async def test_statements_of_many_shapes_stay_apart_behind_a_pooler(in_front: str, tmp_path: Path) -> None:
     """Two applications whose first prepared statement has the same name, on whichever server is free."""
     settings = settings_for(in_front, tmp_path, direct_database_url=None)
@@ -76,7 +69,7 @@ async def test_statements_of_many_shapes_stay_apart_behind_a_pooler(in_front: st
             await asyncio.gather(listing(ada, n % 20 + 1), tags(again), listing(again, 3), tags(ada))
 
 
-@pytest.mark.parametrize("way", ["directly", pytest.param("through a pooler", marks=needed)])
+@pytest.mark.parametrize("way", ["directly", pytest.param("through a pooler", marks=needs_pgbouncer)])
 async def test_a_migration_that_changes_what_a_prepared_statement_gives_is_not_noticed(
     way: str, server: str, empty_database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -104,7 +104,7 @@ def test_killed_twice_in_a_row_it_starts_again_and_stops_cleanly(data_dir: Path)
 
 
 def test_postgres_killed_alone_is_a_503_and_the_next_start_recovers(data_dir: Path) -> None:
-    with serving(data_dir) as server:
+    with serving(data_dir, DATABASE_TIMEOUT_SECONDS="1") as server:
         client = sign_in(server)
         assert client.post("/v1/tasks", json={"title": "Kept"}).status_code == 201
 

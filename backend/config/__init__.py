@@ -13,7 +13,16 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.config.registration import RedirectURIs, Registrations
-from backend.config.values import SMTPURL, AppURL, Networks, Origins, PostgresURL, Sender
+from backend.config.values import (
+    SMTPURL,
+    AppURL,
+    Networks,
+    Origins,
+    PostgresURL,
+    Recipients,
+    Sender,
+    TracesURL,
+)
 
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is no shorter than the hash
 
@@ -45,7 +54,7 @@ class Settings(BaseSettings):
     direct_database_url: PostgresURL | None = Field(
         None,
         repr=False,
-        description="The same database without a pooler, for migrations. Unset: DATABASE_URL.",
+        description="The same database without a pooler, for migrations and backups. Unset: DATABASE_URL.",
     )
     database_replica_url: PostgresURL | None = Field(
         None,
@@ -139,15 +148,46 @@ class Settings(BaseSettings):
         description="Faster by a tenth to a third; through a pooler that does not keep them (PgBouncer before 1.22), "
         "wrong. `auto` finds out at the first connection; `true` and `false` decide.",
     )
+    backup_recipients: Recipients = Field(
+        (),
+        description="Whoever may read the backups: age public keys (age1…), with commas between. The private key "
+        "(made by `age-keygen`) is kept elsewhere, not on this server. Unset: backups are not encrypted.",
+    )
     sql_echo: bool = Field(False, description="Logs every statement, with its values. For development.")
-    access_log: bool = Field(False, description="Logs a line a request.")
+    access_log: bool = Field(
+        False,
+        description="Logs a line a request: its id, route, status, milliseconds and statements, and whose it was under "
+        "a pseudonym; never a path or a query. Off, metrics count requests all the same, and what fails is logged.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: a JSON object a line; text: for people. auto: json in production, else text."
+    )
+    slow_statement_ms: int = Field(
+        500,
+        ge=0,
+        le=600_000,
+        description="A statement that takes so many milliseconds is logged with its plan, without values. 0: none.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Whoever asks for /metrics (Prometheus) sends it as a Bearer token: 32 bytes or more, for instance "
+        "from `openssl rand -hex 32`. Unset: open in development, and not there in production.",
+    )
+    otel_exporter_otlp_endpoint: TracesURL | None = Field(
+        None,
+        description="Where traces go, by OTLP over HTTP, like http://localhost:4318: spans of requests and statements. "
+        "Needs `pip install 'tend[tracing]'`. Unset: no traces. OpenTelemetry's other variables (OTEL_SERVICE_NAME, "
+        "OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS) hold in the environment, and not in `.env`.",
+    )
 
     @model_validator(mode="after")
     def _production_brings_its_own(self) -> Self:
         for name, secret in (("JWT_SECRET", self.jwt_secret), ("JWT_SECRET_FORMER", self.jwt_secret_former)):
             if secret and len(secret.get_secret_value().encode()) < SECRET_BYTES:
                 raise ValueError(f"{name}: shorter than {SECRET_BYTES} bytes; try `openssl rand -base64 48`")
+        if self.metrics_token and len(self.metrics_token.get_secret_value().encode()) < SECRET_BYTES:
+            raise ValueError(f"METRICS_TOKEN: shorter than {SECRET_BYTES} bytes; try `openssl rand -hex 32`")
         missing = []
         if self.environment == "production":
             if not self.database_url:
@@ -171,6 +211,11 @@ class Settings(BaseSettings):
         if self.mail_from and not self.smtp_url:
             raise ValueError("SMTP_URL: not set, and MAIL_FROM is; mail needs a server")
         return self
+
+    @property
+    def direct_url(self) -> str | None:
+        """The address for what needs a session of its own; None is the embedded one's."""
+        return self.direct_database_url or self.database_url
 
     @property
     def secrets(self) -> tuple[bytes, ...]:

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -85,9 +86,22 @@ def network(text: str) -> str:
     return str(found)
 
 
+def recipient(key: str) -> str:
+    """An age public key. Raises ValueError."""
+    from pyrage import RecipientError, x25519  # what most commands do without
+
+    try:
+        x25519.Recipient.from_str(key)
+    except RecipientError:
+        raise ValueError("not an age public key; expected one like age1…, as `age-keygen` prints it") from None
+    return key
+
+
 PostgresURL = Annotated[str, AfterValidator(postgres_url)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(listed)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], NoDecode, BeforeValidator(listed)]
+
+Recipients = Annotated[tuple[Annotated[str, AfterValidator(recipient)], ...], NoDecode, BeforeValidator(listed)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # it holds a password
@@ -167,6 +181,20 @@ def app_url(address: str) -> str:
     return str(url).rstrip("/")
 
 
+def traces_url(address: str) -> str:
+    """The endpoint of OTLP over HTTP, to which a signal's path is added. Raises ValueError."""
+    try:
+        url = HttpUrl(address)
+    except ValidationError:
+        raise ValueError("not a web address; expected one like http://localhost:4318") from None
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("expected a web address without a user, `?` and `#`, like http://localhost:4318")
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        raise ValueError("set, and what sends traces is not installed: `pip install 'tend[tracing]'`")
+    return str(url).rstrip("/")
+
+
 SMTPURL = Annotated[SecretStr, AfterValidator(_checked_smtp_url)]
 Sender = Annotated[str, AfterValidator(_checked_sender)]
 AppURL = Annotated[str, AfterValidator(app_url)]
+TracesURL = Annotated[str, AfterValidator(traces_url)]

@@ -1,1 +1,1 @@
-"""What operators do from the command line, a file a noun: keys, accounts."""
+"""What operators do from the command line, a file a noun: keys, accounts, backups."""

@@ -57,6 +57,11 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
     return bool(fits), better
 
 
+def waiting() -> int:
+    """How many passwords wait for a thread."""
+    return _limiter.statistics().tasks_waiting if _limiter else 0
+
+
 async def _aside(work: Any, *given: Any) -> Any:
     """In threads, one core left to all else: a burst of sign-ins neither stops the loop nor eats the memory."""
     global _limiter

@@ -42,5 +42,10 @@ class Seal:
             raise Broken from None
 
 
+def derived(secret: bytes, purpose: bytes) -> bytes:
+    """A key of 32 bytes for this purpose alone (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret)
+
+
 def _key(secret: bytes) -> bytes:
-    return base64.urlsafe_b64encode(HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret))
+    return base64.urlsafe_b64encode(derived(secret, _PURPOSE))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     cast,
     desc,
     func,
@@ -249,7 +250,7 @@ def these() -> Query:
 
 @statement
 def tag_counts() -> Query:
-    """Rows of JSON text: the tags of living tasks, most used first, then by name; an empty one when there are none."""
+    """Rows of JSON text: the tags of living tasks, most used first, then by name; null when there are none."""
     tag = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="tag", joins_implicitly=True)
     name = tag.c.value.collate("C")
     counts = (
@@ -263,7 +264,7 @@ def tag_counts() -> Query:
     )
     item = as_json(counts, [counts.c.tag, counts.c["count"]])
     return (
-        select(COUNTER.c.seq, text_of(item))
+        select(COUNTER.c.seq, case((counts.c.tag.is_not(None), text_of(item))).label("body"))
         .select_from(COUNTER.outerjoin(counts, true()).outerjoin(item, true()))
         .where(COUNTER.c.user_id == OWNER)
         .order_by(counts.c["count"].desc(), counts.c.tag.collate("C"))
