@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test test-pooled test-migrations test-replica check format attack audit bench lock clean
+.PHONY: help run demo migrate test test-pooled test-migrations test-replica check format attack faults siege audit soak bench lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,10 +48,18 @@ test-replica: $(VENV)/dev ## Write and read 10,000 times while a real replica is
 attack: $(VENV)/dev ## Ask every operation whatever the OpenAPI allows and does not (schemathesis, about five minutes)
 	@$(BIN)/python -m tests.attack $(ARGS)
 
+faults: $(VENV)/dev ## Break under load what breaks in production, and count what was lost (half an hour); ARGS=--list names the faults
+	@$(BIN)/python -m tests.faults $(ARGS)
+siege: $(VENV)/dev ## Beleaguer a server with 900 slow clients, and look how one other fares (three minutes)
+	@$(BIN)/python -m tests.siege $(ARGS)
+
 # ecdsa comes with python-jose, which is told to use cryptography instead (backend/security/tokens.py refuses to
 # start otherwise); its timing flaw has no fix.
 audit: $(VENV)/dev ## Look the packages up among known vulnerabilities (needs the internet)
 	@$(BIN)/pip-audit -r requirements.lock --disable-pip --ignore-vuln PYSEC-2024-230 --ignore-vuln CVE-2024-23342
+
+soak: $(VENV)/dev ## Have 300 users work for ten minutes, and write docs/soak.md; ARGS="--minutes 1" is a short run
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 bench: $(VENV)/dev ## Measure, in less than ten minutes, and write docs/benchmarks.md; ARGS=--quick only tries it
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from importlib.metadata import version
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -30,7 +31,9 @@ from backend.terminal import console, database, errors, fail
 ROOT: Final = Path(__file__).resolve().parent.parent
 BACKLOG: Final = 2048
 GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal comes
-STARTING_SECONDS: Final = 60  # a worker that has said nothing for so long is replaced; half a core takes five to import
+# Before a worker that does not answer its supervisor is replaced. With uvicorn's 5, one that starts on a busy or a
+# small machine is killed before it is there, and the next as well: half a core takes five to import.
+STUCK_SECONDS: Final = 60
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -149,8 +152,10 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
 def _run(settings: Settings, listener: socket.socket, parent: int | None) -> None:
     if parent is not None:
         orphans.follow(parent)
-    from backend.protocol import Protocol
+    from backend.peers import Limits, raise_file_limit
+    from backend.protocol import protocol
 
+    raise_file_limit()
     server = uvicorn.Config(
         "backend.main:create_app",
         factory=True,
@@ -159,11 +164,12 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
         log_config=logs.config(settings),
         log_level=settings.log_level,
         server_header=False,
-        http=Protocol,
+        http=protocol(Limits.of(settings)),
+        timeout_keep_alive=ceil(settings.keep_alive_seconds),
         proxy_headers=False,  # it would believe everybody on this machine; see TRUSTED_PROXIES
         ws="none",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        timeout_worker_healthcheck=STARTING_SECONDS,
+        timeout_worker_healthcheck=STUCK_SECONDS,
     )
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again after a clean end
         if settings.web_concurrency > 1:

@@ -17,7 +17,9 @@ CANCEL_SECONDS: Final = 1.0  # for telling the server to stop; an answer that is
 # A peer that vanished without a word: found out in a minute at rest, in 15 s while something is under way.
 TCP: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
-AWAY: Final = {"08", "53", "57"}  # classes: the connection, the server's resources, its operator
+AWAY: Final = {"08", "53", "57", "58"}  # classes: the connection, the server's resources, its operator, its machine
+READ_ONLY: Final = "25006"  # a replica, or a primary that is to be one no longer: refused, and nothing was done
+ENDED: Final = {"25P03", "25P04"}  # by a timeout of the role or the database for transactions, with the connection
 BUSY: Final = {"55P03", "57014"}  # lock and statement timeouts, where the role or the database sets them
 UNPREPARED: Final = {"0A000", "26000", "42P05"}
 """What is said of a prepared statement before anything of it was done: its table has changed, it is not there, or
@@ -56,11 +58,17 @@ async def opened(address: dict[str, Any], prepare_threshold: int | None) -> Conn
     return connection
 
 
+def is_at_rest(connection: Connection) -> bool:
+    """The server has answered to the end, and nothing is open: what it refused did not happen."""
+    return connection.info.transaction_status == TransactionStatus.IDLE
+
+
 def is_away(error: psycopg.Error) -> bool:
-    """Whether it is the way to the database, and not what was asked."""
-    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) or error.sqlstate in BUSY:
-        return False
-    return error.sqlstate is None or error.sqlstate[:2] in AWAY
+    """Whether it is the database or the way to it, and not what was asked."""
+    state = error.sqlstate
+    if state is None:  # libpq's own words
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    return state not in BUSY and (state[:2] in AWAY or state == READ_ONLY or state in ENDED)
 
 
 async def keeps_prepared(address: dict[str, Any]) -> bool:

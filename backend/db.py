@@ -3,16 +3,13 @@
 AUTOCOMMIT is the base, so that a single statement is a single trip; transactions are the option.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncRawCursor
@@ -20,10 +17,10 @@ from sqlalchemy import event, make_url
 
 from backend import wall
 from backend.config import Settings
-from backend.connection import BUSY, UNPREPARED, Connection, is_away
-from backend.errors import Unavailable, Unsettled
+from backend.connection import READ_ONLY, UNPREPARED, Connection, is_at_rest, is_away
 from backend.pool import Pool
 from backend.sql import DIALECT, Row, Sql, sql_of
+from backend.turns import GONE, UNABLE, BrokenOff, Turn, Turns
 
 if TYPE_CHECKING:  # only scripts use them, and they take a tenth of a second to import
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,40 +29,10 @@ if TYPE_CHECKING:  # only scripts use them, and they take a tenth of a second to
 log = logging.getLogger("tend.sql")
 
 MANY: Final = 6  # times the deadline, for a batch: a thousand long texts take a while to index
-AGAIN: Final = {"40001", "40P01"}
 EXPLAIN: Final = b"EXPLAIN (FORMAT JSON) "
 READS: Final = 3  # times that a read is sent, when its connection breaks
 
-_LATE: Final = "The database did not answer in time. Try again."
-_GONE: Final = "The database cannot be reached. Try again."
-
 Values = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Usage:
-    """Of one worker's pool, since it began; times in seconds."""
-
-    size: int
-    waiting: int = 0  # for a place
-    in_use: int = 0  # places
-    turns: int = 0
-    waited: float = 0.0
-    statements: int = 0
-    statement_seconds: float = 0.0
-
-    def begin(self, waited: float) -> bool:
-        self.waiting -= 1
-        self.in_use += 1
-        self.turns += 1
-        self.waited += waited
-        return True
-
-    def end(self, began: bool) -> None:
-        if began:
-            self.in_use -= 1
-        else:
-            self.waiting -= 1
 
 
 class Database:
@@ -81,14 +48,10 @@ class Database:
         _, address = DIALECT.create_connect_args(make_url(self._url))
         known = None if settings.prepared_statements == "auto" else settings.prepared_statements
         self._pool = Pool(prepared_statements=known, waits=waits, **address)
-        self._size = settings.pool_size
-        self._gate = asyncio.Semaphore(self._size)
-        self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
-        self._deadline = settings.database_timeout_seconds
-        self.used_at = time.monotonic()
+        self._turns = Turns(self._pool, settings.pool_size, settings.database_timeout_seconds)
+        self.usage = self._turns.usage
         self.watchers: list[Callable[[str, Sequence[Any]], None]] = []
         """Told the text and the values of each statement before it is sent."""
-        self.usage = Usage(self._size)
         self.ended: list[Callable[[Sql, Values, float, BaseException | None], None]] = []
         """Told of each statement when it is over: its values, how many seconds it took, and what it failed with."""
         if settings.sql_echo:
@@ -100,7 +63,7 @@ class Database:
     async def read(self, statement: Any, values: Values) -> Sequence[Row]:
         """One statement's rows. Asked again when the connection broke."""
         sql = sql_of(statement)
-        async with self._turn(values.get("owner")) as turn:
+        async with self._turns.take(values.get("owner")) as turn:
             return await self._answered(turn, sql, values, READS)
 
     async def write(
@@ -113,7 +76,7 @@ class Database:
         `many` rows may take `MANY` times as long.
         """
         sql = sql_of(statement)
-        async with self._turn(values.get("owner"), MANY if many else 1, writes=True) as turn:
+        async with self._turns.take(values.get("owner"), MANY if many else 1, writes=True) as turn:
             return await self._answered(turn, sql, values, 2 if repeatable else 1)
 
     @asynccontextmanager
@@ -122,18 +85,20 @@ class Database:
 
         Raises BrokenOff when it may be run again as it was, and Unsettled when nobody knows whether it was committed.
         """
-        async with self._turn(owner, MANY, writes=True) as turn:
+        async with self._turns.take(owner, MANY, writes=True) as turn:
             connection = await self._pool.take()
             try:
                 async with connection.transaction():
                     yield Transaction(self, connection)
                     turn.sent = True  # COMMIT is next
             except psycopg.Error as error:
-                if error.sqlstate in UNPREPARED:
-                    self._pool.forget_prepared()
-                elif turn.sent or not is_away(error):
+                settled = is_at_rest(connection)
+                self._renew_after(error)
+                if error.sqlstate not in UNPREPARED and (not is_away(error) or (turn.sent and not settled)):
                     raise
-                raise BrokenOff("The connection to the database broke. Try again.") from error
+                turn.sent = False
+                self._turns.tell(error)
+                raise BrokenOff(UNABLE if settled else GONE, retry_after=2) from error
             finally:
                 await self._pool.give_back(connection)
 
@@ -161,6 +126,11 @@ class Database:
         return engine
 
     @property
+    def used_at(self) -> float:
+        """When it was last asked, by the monotonic clock."""
+        return self._turns.last_at
+
+    @property
     def connections(self) -> tuple[int, int]:
         """How many are open, and how many were made since the worker began."""
         return self._pool.open, self._pool.made
@@ -168,37 +138,48 @@ class Database:
     async def explain(self, sql: Sql, values: Values) -> Any:
         """The plan for these values, as Postgres's JSON has it; the statement is not run."""
         explained = sql._replace(text=EXPLAIN + sql.text, row=tuple)
-        async with self._turn(None) as turn:
+        async with self._turns.take(None) as turn:
             ((plan,),) = await self._answered(turn, explained, values, 1)
         return plan[0]["Plan"]
 
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _answered(self, turn: "_Turn", sql: Sql, values: Values, tries: int) -> Sequence[Row]:
-        """Sent again, on another connection, when one breaks: `tries` times in all."""
+    async def _answered(self, turn: Turn, sql: Sql, values: Values, tries: int) -> Sequence[Row]:
+        """Sent again, on another connection, when one breaks: `tries` times in all.
+
+        And once more when it led to a server that only reads: nothing was done, and a new one may find the primary.
+        """
+        renewed = False
         while True:
             connection = await self._pool.take()
             tries -= 1
             try:
                 return await self._prepared_or_not(connection, turn, sql, values)
             except psycopg.Error as error:
-                if not tries or not is_away(error):
+                if error.sqlstate == READ_ONLY and not renewed:
+                    renewed = True
+                elif tries < 1 or not is_away(error):
                     raise
             finally:
                 await self._pool.give_back(connection)
 
-    async def _prepared_or_not(self, connection: Connection, turn: "_Turn", sql: Sql, values: Values) -> Sequence[Row]:
+    async def _prepared_or_not(self, connection: Connection, turn: Turn, sql: Sql, values: Values) -> Sequence[Row]:
         turn.sent = True
         try:
             return await self.sent(connection, sql, values)
         except psycopg.Error as error:
-            turn.sent = is_away(error)
+            turn.sent = not is_at_rest(connection)
+            self._renew_after(error)
             if error.sqlstate not in UNPREPARED:
                 raise
-        self._pool.forget_prepared()
         turn.sent = True
         return await self.sent(connection, sql, values, prepare=False)
+
+    def _renew_after(self, error: psycopg.Error) -> None:
+        """What is prepared is no longer right, or the server no longer the one that may be written to."""
+        if error.sqlstate in UNPREPARED or error.sqlstate == READ_ONLY:
+            self._pool.renew()
 
     async def sent(
         self, connection: Connection, sql: Sql, values: Values, *, prepare: bool | None = None
@@ -221,56 +202,6 @@ class Database:
             self.usage.statement_seconds += seconds
             for tell in self.ended:
                 tell(sql, values, seconds, failure)
-
-    def _share(self, owner: UUID) -> asyncio.Semaphore:
-        share = self._shares.get(owner)
-        if share is None:
-            share = self._shares[owner] = asyncio.Semaphore(max(1, self._size // 2))
-        return share
-
-    @asynccontextmanager
-    async def _turn(self, owner: UUID | None, patience: int = 1, *, writes: bool = False) -> AsyncIterator["_Turn"]:
-        """A place at the pool, and a deadline for all that follows. Raises Unavailable.
-
-        One user has at most half of the pool at once, so that nobody can keep the others waiting.
-        """
-        share = self._share(owner) if owner else nullcontext()
-        self.used_at = time.monotonic()
-        turn = _Turn()
-        asked, began = time.perf_counter(), False
-        self.usage.waiting += 1
-        try:
-            async with asyncio.timeout(self._deadline * patience), share, self._gate:
-                began = self.usage.begin(time.perf_counter() - asked)
-                yield turn
-        except TimeoutError:
-            if writes and turn.sent:
-                raise Unsettled from None
-            raise Unavailable(_GONE if self._pool.is_away else _LATE) from None
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            state = error.sqlstate
-            if state in AGAIN:
-                raise BrokenOff("Too many changes at once. Try again.") from error
-            if state in BUSY:
-                raise Unavailable("The database is busy with other changes. Try again.") from error
-            if not is_away(error):
-                raise
-            raise Unsettled if writes and turn.sent else Unavailable(_GONE, retry_after=2) from error
-        finally:
-            self.usage.end(began)
-
-
-class _Turn:
-    """What was done with a place at the pool."""
-
-    __slots__ = ("sent",)
-
-    def __init__(self) -> None:
-        self.sent = False  # what would change something, and no answer came yet
-
-
-class BrokenOff(Unavailable):
-    """Serialization failure, deadlock, a connection that broke before COMMIT: nothing happened, try again."""
 
 
 class Transaction:

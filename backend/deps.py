@@ -48,18 +48,24 @@ def recognition_of(request: Request) -> Recognition:
     return recognition
 
 
-async def scope_of(request: Request, needed: str) -> Scope:
-    """Whose token was sent. Raises NotSignedIn, and NotAllowed when it is not one for what is `needed`."""
+async def holder_of(request: Request) -> Scope:
+    """Whose token was sent, whatever it is for. Raises NotSignedIn."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn("Sign in: send the access token as `Authorization: Bearer …`.")
+    scope = await recognition_of(request).scope_of(token.strip())
+    exchange.is_of(scope.user_id)
+    return scope
+
+
+async def scope_of(request: Request, needed: str) -> Scope:
+    """Whose token was sent. Raises NotSignedIn, and NotAllowed when it is not one for what is `needed`."""
     scope = replace(
-        await recognition_of(request).scope_of(token.strip()),
+        await holder_of(request),
         seen=request.scope["tend.seen"],
         replica=state_of(request).replica,
         least=_named_change(request),
     )
-    exchange.is_of(scope.user_id)
     if needed not in scope.scopes:
         raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
     allowances: Allowances | None = request.app.state.allowances

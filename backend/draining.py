@@ -70,7 +70,16 @@ class Server(uvicorn.Server):
 
 
 class Supervisor(Multiprocess):
-    """Of several workers: they serve on until the queue is empty, and only then are told to stop."""
+    """Of several workers: they serve on until the queue is empty, and only then are told to stop.
+
+    One that dies while it starts is replaced at once. uvicorn's own supervisor holds the worker's end of the pipe open
+    as well, and so would wait for an answer that cannot come, and meanwhile replace nobody and hear no signal.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
     def terminate_all(self) -> None:
         for seconds in emptying(self.sockets):

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import config, handlers, hardening, memory, orphans
+from backend.bodies import Bodies
 from backend.direct import Direct, Read, Write
 from backend.routers import (
     access_tokens,
@@ -114,7 +115,8 @@ class Tend(FastAPI):
         added, self.user_middleware = self.user_middleware, []
         reads: Mapping[str, Read] = {"/v1/tasks": tasks.list_tasks}
         writes: Mapping[str, tuple[type[BaseModel], Write]] = {"/v1/tasks": (TaskCreate, tasks.create_task)}
-        stack: ASGIApp = Uniform(Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES))
+        direct = Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES)
+        stack: ASGIApp = Uniform(Bodies(direct, large="/v1/tasks/batch"))
         for middleware, arguments, options in reversed(added):
             stack = middleware(stack, *arguments, **options)
         return stack

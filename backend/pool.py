@@ -88,8 +88,8 @@ class Pool:
         if connection.broken:
             await self.close()
 
-    def forget_prepared(self) -> None:
-        """Those that are open are replaced when they are next taken: what they have prepared is no longer right."""
+    def renew(self) -> None:
+        """Those that are open are replaced when they are next taken."""
         self._born = dict.fromkeys(self._born, float("-inf"))
 
     async def close(self) -> None:

@@ -13,10 +13,11 @@ from uuid import UUID
 import psycopg
 
 from backend import config, door
-from backend.db import BrokenOff, Database, Transaction
+from backend.db import Database, Transaction
 from backend.errors import NotSignedIn, Unavailable
 from backend.replica import Behind, Replica
 from backend.sql import Row
+from backend.turns import BrokenOff
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession

@@ -51,3 +51,26 @@ def _pyplot() -> Any:
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     _pyplot().close(figure)
+
+
+def soak(seconds: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Requests, times and memory over the minutes of a run, on a common axis."""
+    figure, axes = _pyplot().subplots(3, 1, figsize=(10, 8), sharex=True, layout="constrained")
+    minutes = [second["number"] / 60 for second in seconds]
+
+    def draw(axis: Any, name: str, label: str, **style: Any) -> None:
+        axis.plot(minutes, [second[name] for second in seconds], label=label, linewidth=1.2, **style)
+
+    draw(axes[0], "requests", "answers")
+    axes[0].set(ylabel="a second", ylim=(0, None), title="Answers")
+    for name, label in (("p50", "half of all"), ("p95", "95 %"), ("p99", "99 %"), ("probe", "/health/live")):
+        draw(axes[1], name, label)
+    axes[1].set(ylabel="ms", yscale="log", title="Time until the answer, from when it was due")
+    draw(axes[2], "worker", "worker (RSS)")
+    draw(axes[2], "postgres", "Postgres (PSS)")
+    axes[2].set(ylabel="MB", ylim=(0, None), xlabel="minutes", title="Memory")
+    for axis in axes:
+        axis.grid(visible=True, alpha=0.3)
+    for axis in axes[1:]:
+        axis.legend(frameon=False, ncols=4)
+    _save(figure, path)

@@ -193,3 +193,66 @@ def test_a_peer_on_this_machine_is_not_believed_without_being_named(tend: Served
 
     assert status == 200
     assert "strict-transport-security" not in headers
+
+
+@pytest.mark.parametrize("fields", [b"", b"Host: a\r\nHost: b\r\n"], ids=["none", "two"])
+def test_a_request_names_one_host(tend: Served, fields: bytes) -> None:
+    """RFC 9112, section 3.2."""
+    assert_refused(tend, [b"GET /health/live HTTP/1.1\r\n" + fields + END], 400)
+    assert statuses(tend, [b"GET /health/live HTTP/1.0\r\n\r\n"]) == [200]
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"identity", b"xchunked"])
+def test_a_transfer_coding_that_is_not_known_is_501(tend: Served, coding: bytes) -> None:
+    """RFC 9112, section 6.1: what it would be taken for is where requests are smuggled."""
+    assert_refused(tend, [POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n" + LIVE + END], 501)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 4\r\nContent-Length: 5\r\n",
+        b"Content-Length: +4\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_body_whose_end_could_be_read_in_two_ways_is_refused(tend: Served, fields: bytes) -> None:
+    assert_refused(tend, [POST + fields + b"\r\n0\r\n\r\n" + LIVE + END], 400)
+
+
+def test_an_upgrade_is_not_made_and_the_connection_ends_with_the_answer(tend: Served) -> None:
+    """The parser would read nothing more, and whoever asked again on it would wait."""
+    for asked in (b"h2c", b"websocket"):
+        ((status, headers, _),) = answers(tend, [LIVE + b"Connection: Upgrade\r\nUpgrade: " + asked + b"\r\n\r\n"])
+        assert (status, headers["connection"]) == (200, "close")
+
+
+def test_a_body_in_very_many_very_small_chunks_is_given_up(tend: Served) -> None:
+    """A million of one byte took seven seconds of the worker."""
+    sent = 0
+
+    def crumbs() -> Iterator[bytes]:
+        nonlocal sent
+        yield CHUNKED.replace(b"/v1/tasks", b"/v1/auth/refresh")
+        for _ in range(100):
+            sent += 10_000
+            yield b"1\r\nx\r\n" * 10_000
+
+    assert answers(tend, crumbs(), pause=0.01) == []
+    assert sent < 500_000
+
+
+def test_a_body_that_nobody_reads_ends_somewhere(tend: Served) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield CHUNKED.replace(b"/v1/tasks", b"/v1/nothing")
+        for _ in range(2_000):
+            sent += 65536
+            yield b"10000\r\n" + b"x" * 65536 + b"\r\n"
+
+    assert statuses(tend, endless()) == [404]
+    assert sent < 50_000_000

@@ -131,6 +131,32 @@ class Settings(BaseSettings):
         "X-Forwarded-For and X-Forwarded-Proto are believed. Unset: nobody's, and the proxy counts as the client.",
     )
     web_concurrency: int = Field(1, ge=1, le=64, description="Worker processes; about one a core.")
+    max_connections: int = Field(
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="Clients' connections that a worker holds at once; less where the system allows it fewer files. "
+        "When they are all taken, the one that was idle longest makes room, and if none is idle, the answer is 503.",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="Of one client address, unless TRUSTED_PROXIES names it. Unset: half of MAX_CONNECTIONS.",
+    )
+    client_timeout_seconds: float = Field(
+        20,
+        gt=0,
+        le=600,
+        description="For the head of a request; past it the answer is 408. After as long, a body that is sent, and an "
+        "answer that is read, at less than 1 KiB a second is given up, and after 15 times as long any body.",
+    )
+    keep_alive_seconds: float = Field(
+        65,
+        gt=0,
+        le=3_600,
+        description="A connection on which nothing is asked is closed then. More than the proxy in front keeps its own "
+        "(often 60), or it sends requests into connections that are being closed.",
+    )
     pool_size: int = Field(
         4,
         ge=1,

@@ -5,6 +5,7 @@ a token that was revoked and an account that was disabled are believed for `REME
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -30,7 +31,8 @@ NOTED_SECONDS: Final = 60  # last use is written so much later at most
 
 class _Recognized(NamedTuple):
     scope: Scope
-    until: float  # seconds since 1970
+    until: float  # monotonic: a clock that is set back must not make anybody believed for longer
+    expires_at: float  # seconds since 1970
 
 
 class Recognition:
@@ -43,22 +45,22 @@ class Recognition:
     async def scope_of(self, token: str) -> Scope:
         """Raises NotSignedIn."""
         known = self._tokens.get(token)
-        if known and known.until > time.time():
+        if known and known.until > time.monotonic() and known.expires_at > time.time():
             return known.scope
-        scope, until = await (self._personal(token) if token.startswith(PERSONAL_PREFIX) else self._access(token))
+        recognized = await (self._personal(token) if token.startswith(PERSONAL_PREFIX) else self._access(token))
         if len(self._tokens) >= REMEMBERED_MOST:
             self._tokens.clear()
-        self._tokens[token] = _Recognized(scope, until)
-        return scope
+        self._tokens[token] = recognized
+        return recognized.scope
 
-    async def _access(self, token: str) -> tuple[Scope, float]:
+    async def _access(self, token: str) -> _Recognized:
         claims = await self._read(token)
         look = sessions.look_up(self._state.database, claims.session_id, claims.user_id)
         known, until = await self._looked_up(claims.session_id, look)
         if known is None or known.user_id != claims.user_id:
             raise not_valid()
         self._note(sessions.SESSIONS, claims.session_id)
-        return Scope(
+        scope = Scope(
             claims.user_id,
             self._state.database,
             known.timezone,
@@ -66,7 +68,8 @@ class Recognition:
             claims.session_id,
             known.scopes,
             claims.signed_in_at,
-        ), min(until, claims.expires_at)
+        )
+        return _Recognized(scope, until, claims.expires_at)
 
     async def _read(self, token: str) -> Claims:
         try:
@@ -74,7 +77,7 @@ class Recognition:
         except InvalidToken:
             raise not_valid() from None
 
-    async def _personal(self, token: str) -> tuple[Scope, float]:
+    async def _personal(self, token: str) -> _Recognized:
         if not is_personal_token(token):
             raise not_valid()
         known, until = await self._looked_up(token, access_tokens.look_up(self._state.database, token))
@@ -82,17 +85,18 @@ class Recognition:
             self._looks.pop(token, None)  # whoever guesses would fill the memory
             raise not_valid()
         self._note(access_tokens.TOKENS, known.token_id)
-        return Scope(
+        scope = Scope(
             known.user_id, self._state.database, known.timezone, known.language, None, known.scopes, 0, known.token_id
-        ), until
+        )
+        return _Recognized(scope, until, math.inf)
 
     async def _looked_up(self, what: UUID | str, look: Coroutine[Any, Any, Known | None]) -> tuple[Known | None, float]:
         """One look, however many ask while it is under way and for a while after."""
         looking, until = self._looks.get(what, (None, 0.0))
-        if looking is None or until <= time.time():
+        if looking is None or until <= time.monotonic():
             if len(self._looks) >= REMEMBERED_MOST:
                 self._looks.clear()
-            looking, until = asyncio.ensure_future(look), time.time() + REMEMBERED_SECONDS
+            looking, until = asyncio.ensure_future(look), time.monotonic() + REMEMBERED_SECONDS
             self._looks[what] = looking, until
         else:
             look.close()

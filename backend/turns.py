@@ -1,0 +1,131 @@
+"""Turns at the database: places at the pool, a deadline on all that is done with one, and words for what goes wrong."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import psycopg
+
+from backend.connection import BUSY, is_away
+from backend.errors import Unavailable, Unsettled
+from backend.pool import Pool
+
+log = logging.getLogger("tend.sql")
+
+AGAIN: Final = {"40001", "40P01"}
+TOLD_SECONDS: Final = 10  # between two lines in the log about the same trouble, however many requests it meets
+
+LATE: Final = "The database did not answer in time. Try again."
+GONE: Final = "The database cannot be reached. Try again."
+UNABLE: Final = "The database cannot do this now. Try again."  # read-only, or its disk is full
+
+
+class BrokenOff(Unavailable):
+    """Serialization failure, deadlock, a connection that broke before COMMIT: nothing happened, try again."""
+
+
+class Turn:
+    """What was done with a place at the pool."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False  # what would change something, and no answer came yet
+
+
+@dataclass(slots=True)
+class Usage:
+    """Of one worker's pool, since it began; times in seconds."""
+
+    size: int
+    waiting: int = 0  # for a place
+    in_use: int = 0  # places
+    turns: int = 0
+    waited: float = 0.0
+    statements: int = 0
+    statement_seconds: float = 0.0
+
+    def begin(self, waited: float) -> bool:
+        self.waiting -= 1
+        self.in_use += 1
+        self.turns += 1
+        self.waited += waited
+        return True
+
+    def end(self, began: bool) -> None:
+        if began:
+            self.in_use -= 1
+        else:
+            self.waiting -= 1
+
+
+class Turns:
+    """`size` places, of which one user has at most half at once, so that nobody can keep the others waiting."""
+
+    def __init__(self, pool: Pool, size: int, seconds: float) -> None:
+        self._pool = pool
+        self._gate = asyncio.Semaphore(size)
+        self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._share = max(1, size // 2)
+        self._seconds = seconds
+        self._told: dict[str, float] = {}  # monotonic
+        self.usage = Usage(size)
+        self.last_at = time.monotonic()
+
+    @asynccontextmanager
+    async def take(self, owner: UUID | None, patience: int = 1, *, writes: bool = False) -> AsyncIterator[Turn]:
+        """A place, and a deadline for all that follows, waiting included; `patience` times as long as usual.
+
+        Raises Unavailable, BrokenOff and, for what `writes`, Unsettled.
+        """
+        turn = Turn()
+        asked, began = time.perf_counter(), False
+        self.last_at = time.monotonic()
+        self.usage.waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds * patience), self._share_of(owner), self._gate:
+                began = self.usage.begin(time.perf_counter() - asked)
+                yield turn
+        except TimeoutError:
+            self._tell("late", f"no answer in {self._seconds * patience:g} s")
+            if writes and turn.sent:
+                raise Unsettled from None
+            raise Unavailable(GONE if self._pool.is_away else LATE) from None
+        except psycopg.Error as error:
+            state = error.sqlstate
+            if state in AGAIN:
+                raise BrokenOff("Too many changes at once. Try again.") from error
+            if state not in BUSY and not is_away(error):
+                raise
+            self.tell(error)
+            if state in BUSY:
+                raise Unavailable("The database is busy with other changes. Try again.") from error
+            if writes and turn.sent:
+                raise Unsettled from error
+            raise Unavailable(UNABLE if state and not turn.sent else GONE, retry_after=2) from error
+        finally:
+            self.usage.end(began)
+
+    def tell(self, error: psycopg.Error) -> None:
+        """For the operator: what the clients' 503 are about. Postgres's words here never hold a statement's values."""
+        self._tell(error.sqlstate or "no code", error.diag.message_primary or "the connection broke")
+
+    def _tell(self, state: str, trouble: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(state, float("-inf")) > TOLD_SECONDS:
+            self._told[state] = now
+            log.warning("The database failed a request (%s): %s", state, trouble)
+
+    def _share_of(self, owner: UUID | None) -> "asyncio.Semaphore | nullcontext[None]":
+        if owner is None:
+            return nullcontext()
+        share = self._shares.get(owner)
+        if share is None:
+            share = self._shares[owner] = asyncio.Semaphore(self._share)
+        return share

@@ -1,0 +1,1 @@
+"""`make soak`: many users for long, and whether the server stays as it was."""

@@ -1,0 +1,169 @@
+"""Clients that take their time, or all the connections, over sockets. The slow ones are slow all at once."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from tests.served import Served, serving
+from tests.test_request_heads import rest
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: tend\r\n"
+POST = b"POST /v1/auth/refresh HTTP/1.1\r\nHost: tend\r\nContent-Type: application/json\r\n"
+PROXY = "127.0.0.4"
+OF_ONE, OF_ALL = 10, 25
+LONG = 8.0  # seconds: so late that nothing here should last until then
+
+
+@pytest.fixture(scope="module")
+def tend(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Served]:
+    with serving(
+        tmp_path_factory.mktemp("slow") / "data",
+        DATABASE_URL=database_url,
+        TRUSTED_PROXIES=PROXY,
+        MAX_CONNECTIONS=str(OF_ALL),
+        MAX_CONNECTIONS_PER_ADDRESS=str(OF_ONE),
+        CLIENT_TIMEOUT_SECONDS="1",
+        KEEP_ALIVE_SECONDS="2",
+    ) as served:
+        yield served
+
+
+def connected(tend: Served, source: str = "127.0.0.1", window: int = 0) -> socket.socket:
+    host, port = tend.url.removeprefix("http://").split(":")
+    peer = socket.socket()
+    peer.settimeout(LONG)
+    if window:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    peer.bind((source, 0))
+    peer.connect((host, int(port)))
+    return peer
+
+
+def dripped(tend: Served, begin: bytes, drop: bytes, pause: float, most: float = LONG) -> bytes:
+    """What comes back while one drop after another is sent, until the server closes or `most` seconds are over."""
+    ends = time.monotonic() + most
+    with connected(tend) as peer:
+        peer.sendall(begin)
+        try:
+            while time.monotonic() < ends:
+                peer.settimeout(pause)
+                try:
+                    got = peer.recv(65536)
+                except TimeoutError:
+                    peer.sendall(drop)
+                else:
+                    peer.settimeout(LONG)
+                    return got + rest(peer) if got else b""
+        except ConnectionError:
+            return b""
+    return b"still open"
+
+
+def unread(tend: Served) -> bytes:
+    """Of many large answers, what is there after some seconds in which none was read."""
+    with connected(tend, window=4096) as peer:
+        peer.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: tend\r\n\r\n" * 100)
+        time.sleep(4)
+        return rest(peer)
+
+
+SLOW: dict[str, Callable[[Served], bytes]] = {
+    "head": lambda tend: dripped(tend, LIVE, b"A: x\r\n", 0.2),
+    "body": lambda tend: dripped(tend, POST + b"Content-Length: 1000\r\n\r\n", b"x", 0.2),
+    "chunks": lambda tend: dripped(tend, POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.2),
+    "fast enough": lambda tend: dripped(tend, POST + b"Content-Length: 8000\r\n\r\n", b"x" * 500, 0.15),
+    "nothing": lambda tend: dripped(tend, b"", b"", 1),
+    "empty lines": lambda tend: dripped(tend, b"", b"\r\n", 0.2),
+    "after an answer": lambda tend: dripped(tend, LIVE + b"\r\n", b"\r\n", 0.2),
+    "unread": unread,
+}
+
+
+@pytest.fixture(scope="module")
+def slow(tend: Served) -> dict[str, bytes]:
+    with ThreadPoolExecutor(len(SLOW)) as pool:
+        return dict(zip(SLOW, pool.map(lambda client: client(tend), SLOW.values()), strict=True))
+
+
+@pytest.mark.parametrize("name", ["head", "body", "chunks"])
+def test_a_request_that_does_not_come_in_time_is_408_and_the_connection_ends(slow: dict[str, bytes], name: str) -> None:
+    head, _, body = slow[name].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close" in head
+    assert json.loads(body)["status"] == 408
+
+
+def test_a_body_that_comes_at_a_kilobyte_a_second_or_more_is_waited_for(slow: dict[str, bytes]) -> None:
+    assert slow["fast enough"].startswith(b"HTTP/1.1 422 ")
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty lines"])
+def test_a_connection_on_which_nothing_is_asked_is_closed_without_a_word(slow: dict[str, bytes], name: str) -> None:
+    assert slow[name] == b""
+
+
+def test_a_connection_is_closed_a_while_after_its_last_answer(slow: dict[str, bytes]) -> None:
+    assert slow["after an answer"].count(b"HTTP/1.1 ") == 1
+
+
+def test_an_answer_that_is_not_taken_is_given_up(slow: dict[str, bytes]) -> None:
+    assert slow["unread"].count(b"HTTP/1.1 200 ") < 100
+
+
+def status(tend: Served, source: str) -> bytes:
+    with connected(tend, source) as peer:
+        peer.sendall(LIVE + b"Connection: close\r\n\r\n")
+        return rest(peer)[9:12]
+
+
+def hold(tend: Served, stack: ExitStack, source: str, count: int, sent: bytes = LIVE) -> list[socket.socket]:
+    """Connections on each of which something was sent."""
+    held = [stack.enter_context(connected(tend, source)) for _ in range(count)]
+    for peer in held:
+        peer.sendall(sent)
+    time.sleep(0.1)
+    return held
+
+
+def settled(tend: Served) -> None:
+    """What another test held is gone when this one begins."""
+    deadline = time.monotonic() + LONG
+    while status(tend, "127.0.0.9") != b"200" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.2)
+
+
+def test_one_address_takes_its_share_and_no_more(tend: Served) -> None:
+    settled(tend)
+    with ExitStack() as stack:
+        hold(tend, stack, "127.0.0.2", OF_ONE)
+
+        assert status(tend, "127.0.0.2") == b"503"
+        assert status(tend, "127.0.0.3") == b"200"
+    settled(tend)
+    assert status(tend, "127.0.0.2") == b"200"
+
+
+def test_a_proxy_that_is_trusted_may_take_them_all(tend: Served) -> None:
+    settled(tend)
+    with ExitStack() as stack:
+        hold(tend, stack, PROXY, OF_ALL - 1)
+
+        assert status(tend, PROXY) == b"200"
+
+
+def test_when_all_are_taken_the_one_that_was_idle_longest_makes_room_and_no_other(tend: Served) -> None:
+    settled(tend)
+    with ExitStack() as stack:
+        (idle,) = hold(tend, stack, "127.0.0.2", 1, LIVE + b"\r\n")
+        hold(tend, stack, PROXY, OF_ALL - 1)
+        assert status(tend, "127.0.0.3") == b"200"
+        assert rest(idle).startswith(b"HTTP/1.1 200 ")  # its answer, and then the end
+
+        hold(tend, stack, "127.0.0.3", 1)
+        assert status(tend, "127.0.0.5") == b"503"
