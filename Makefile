@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test test-pooled test-migrations test-replica check format attack faults siege audit soak bench lock clean
+.PHONY: help run demo migrate test test-long test-pooled test-migrations test-replica check format attack faults siege audit soak bench lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ demo: $(VENV)/run ## Make a demo account with some tasks, and print its password
 migrate: $(VENV)/run ## Bring the database to the newest migration
 	@$(BIN)/tend migrate
 
-test: $(VENV)/dev ## Run the tests, in parallel; ARGS="-k search" chooses
-	$(BIN)/pytest -n auto $(ARGS)
+test: $(VENV)/dev ## Run the tests, in parallel, but for the long ones; ARGS="-k search" chooses
+	$(BIN)/pytest -n auto -m "not long" $(ARGS)
+
+test-long: $(VENV)/dev ## Run the tests that start and kill servers (two minutes)
+	$(BIN)/pytest -n auto -m long $(ARGS)
 
 test-pooled: $(VENV)/dev ## Run the tests through PgBouncer (Debian's pgbouncer, or TEST_POOLER), with and without prepared statements
 	@$(BIN)/python -m tests.pooled $(ARGS)

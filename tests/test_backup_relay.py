@@ -78,6 +78,7 @@ def front(server: str, authority: trustme.CA) -> Iterator[Front]:
         yield front
 
 
+@pytest.mark.long
 def test_a_backup_and_a_restore_go_through_tls_from_end_to_end(
     server: str, front: Front, authority: trustme.CA, tmp_path: Path
 ) -> None:

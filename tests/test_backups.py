@@ -311,6 +311,7 @@ def test_a_backup_of_newer_code_is_refused_and_of_older_asks_for_migrations(copy
     assert "tend migrate" in tend("restore", copy, "--into", bare(empty)).said
 
 
+@pytest.mark.long
 def test_it_is_one_moment_whoever_writes_meanwhile_and_no_password_is_seen(
     server: str, empty: str, tmp_path: Path
 ) -> None:
@@ -360,6 +361,7 @@ def wait_for(url: str, statement: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_backup_that_is_interrupted_leaves_nothing(server: str, tmp_path: Path) -> None:
     with another(server, "busy", servers.TEMPLATE) as url:
         process = subprocess.Popen(

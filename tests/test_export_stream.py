@@ -61,6 +61,7 @@ async def test_the_first_bytes_leave_before_the_last_row_is_read(
     assert size / 3 < left[3] < size
 
 
+@pytest.mark.long
 async def test_memory_stays_flat_however_many_tasks_there_are(app: FastAPI, alice: Client, state: State) -> None:
     await fill(state, alice.user_id, 20_000, 320)
     assert (await alice.call("HEAD", PATH)).status_code == 200  # what is made once is made
@@ -129,6 +130,7 @@ async def test_an_account_that_ends_meanwhile_leaves_half_a_download_that_says_s
     assert "An export was broken off: The account is gone." in caplog.text
 
 
+@pytest.mark.long
 def test_a_database_that_goes_away_meanwhile_cuts_the_connection(
     empty_database: str, server: str, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ async def linked(client: Client) -> list[Json]:
     return items
 
 
+@pytest.mark.long
 async def test_with_a_real_provider_somebody_signs_in_from_end_to_end(
     state: State, packaged: str, database_url: str, tmp_path: Path
 ) -> None:

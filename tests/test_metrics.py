@@ -185,6 +185,7 @@ def until(server: Served, workers: int) -> Figures:
     raise AssertionError(f"never {workers} workers")
 
 
+@pytest.mark.long
 def test_two_workers_tell_their_sums_and_a_dead_one_s_places_are_gone(tmp_path: Path, database_url: str) -> None:
     temporary = tmp_path / "t"
     temporary.mkdir()

@@ -134,6 +134,7 @@ def test_adding_and_validating_in_one_transaction_is_refused() -> None:
     assert found_in(sql.format(added + "ALTER TABLE tasks VALIDATE CONSTRAINT x;"))
 
 
+@pytest.mark.long
 async def test_a_release_migrates_up_and_down_while_tasks_are_read_and_written(
     empty_database: str, tmp_path: Path
 ) -> None:

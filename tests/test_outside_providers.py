@@ -33,6 +33,8 @@ from tests.provider import (
     sign_in,
 )
 
+pytestmark = pytest.mark.long
+
 # A provider from a package
 
 

@@ -29,6 +29,8 @@ from tests.provider import (
     sign_in,
 )
 
+pytestmark = pytest.mark.long
+
 # The ID token
 
 

@@ -77,6 +77,7 @@ def test_a_signal_ends_everything_and_leaves_no_process(data_dir: Path) -> None:
             assert server.printed.rstrip().endswith("Stopped.")
 
 
+@pytest.mark.long
 def test_control_c_in_a_terminal_reaches_all_and_still_ends_cleanly(tmp_path: Path) -> None:
     with serving(tmp_path / "new" / "data") as server:
         os.killpg(server.process.pid, signal.SIGINT)
@@ -85,6 +86,7 @@ def test_control_c_in_a_terminal_reaches_all_and_still_ends_cleanly(tmp_path: Pa
         assert processes_of(tmp_path / "new" / "data") == []
 
 
+@pytest.mark.long
 def test_killed_twice_in_a_row_it_starts_again_and_stops_cleanly(data_dir: Path) -> None:
     with serving(data_dir) as server:
         server.process.kill()
@@ -103,6 +105,7 @@ def test_killed_twice_in_a_row_it_starts_again_and_stops_cleanly(data_dir: Path)
                 assert processes_of(data_dir) == []
 
 
+@pytest.mark.long
 def test_postgres_killed_alone_is_a_503_and_the_next_start_recovers(data_dir: Path) -> None:
     with serving(data_dir, DATABASE_TIMEOUT_SECONDS="1") as server:
         client = sign_in(server)
@@ -121,6 +124,7 @@ def test_postgres_killed_alone_is_a_503_and_the_next_start_recovers(data_dir: Pa
         assert processes_of(data_dir) == []
 
 
+@pytest.mark.long
 def test_a_folder_by_another_name_is_the_same_folder(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(data_dir)
     with serving(data_dir) as server:
@@ -133,6 +137,7 @@ def test_a_folder_by_another_name_is_the_same_folder(data_dir: Path, tmp_path: P
         assert not psutil.pid_exists(postgres) or psutil.Process(postgres).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.long
 def test_a_signal_while_it_starts_leaves_no_process(data_dir: Path) -> None:
     for delay in (0.0, 0.02, 0.05, 0.1, 0.3):
         process = served.begin(data_dir)
@@ -151,6 +156,7 @@ def commands(pid: int) -> list[list[str]]:
         return []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["it's", "com,ma", "am&per=1", "per%41cent", "plus+x", "sp ace", "ümlaut"])
 def test_a_folder_may_have_any_name(data_dir: Path, tmp_path: Path, name: str) -> None:
     data_dir.rename(tmp_path / name)
@@ -160,6 +166,7 @@ def test_a_folder_may_have_any_name(data_dir: Path, tmp_path: Path, name: str) -
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["server", "postgres"])
 def test_every_write_that_was_answered_is_there_after_a_kill(data_dir: Path, victim: str) -> None:
     answered = set()
@@ -194,6 +201,7 @@ def test_when_its_parent_is_killed_it_ends_by_itself(data_dir: Path) -> None:
         assert served.have_ended(children)
 
 
+@pytest.mark.long
 def test_two_workers_serve_one_port_and_stop_together(data_dir: Path) -> None:
     with serving(data_dir, WEB_CONCURRENCY="2") as server:
         client = sign_in(server)
@@ -204,6 +212,7 @@ def test_two_workers_serve_one_port_and_stop_together(data_dir: Path) -> None:
         assert processes_of(data_dir) == []
 
 
+@pytest.mark.long
 def test_workers_whose_supervisor_was_killed_end_by_themselves(data_dir: Path) -> None:
     with serving(data_dir, WEB_CONCURRENCY="2") as server:
         workers = psutil.Process(server.process.pid).children(recursive=True)
@@ -225,6 +234,7 @@ def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None
     assert not (tmp_path / "pg").exists()
 
 
+@pytest.mark.long
 def test_another_command_uses_the_running_server_and_leaves_it_running(data_dir: Path) -> None:
     with serving(data_dir) as server:
         postgres = server.postmaster()
@@ -238,6 +248,7 @@ def test_another_command_uses_the_running_server_and_leaves_it_running(data_dir:
         assert psutil.pid_exists(postgres)
 
 
+@pytest.mark.long
 def test_the_development_secret_is_kept_for_its_owner_alone(data_dir: Path) -> None:
     with serving(data_dir) as server:
         client = sign_in(server)
@@ -248,12 +259,14 @@ def test_the_development_secret_is_kept_for_its_owner_alone(data_dir: Path) -> N
         assert again.status_code == 200  # the token outlives a restart
 
 
+@pytest.mark.long
 def test_a_folder_with_a_long_path_is_as_good_as_any(tmp_path: Path) -> None:
     data_dir = tmp_path / ("long" * 30) / "data"
     with serving(data_dir) as server:
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
 
 
+@pytest.mark.long
 def test_letters_fold_without_a_locale(data_dir: Path) -> None:
     with serving(data_dir) as server:
         client = sign_in(server)

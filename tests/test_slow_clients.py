@@ -12,6 +12,8 @@ import pytest
 from tests.served import Served, serving
 from tests.test_request_heads import rest
 
+pytestmark = pytest.mark.long
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: tend\r\n"
 POST = b"POST /v1/auth/refresh HTTP/1.1\r\nHost: tend\r\nContent-Type: application/json\r\n"
 PROXY = "127.0.0.4"

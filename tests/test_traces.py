@@ -133,6 +133,7 @@ async def test_a_trace_that_is_not_sampled_is_not_sent(database_url: str, tmp_pa
     assert set(collector.server_spans()) == {"GET /health/live"}
 
 
+@pytest.mark.long
 async def test_a_collector_that_is_away_costs_no_request(database_url: str, tmp_path: Path) -> None:
     settings = settings_for(database_url, tmp_path, otel_exporter_otlp_endpoint="http://127.0.0.1:1")
     async with worker(settings) as (_, http):

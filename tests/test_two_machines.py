@@ -24,6 +24,8 @@ from tests import servers
 from tests.conftest import SECRET, settings_for
 from tests.served import Served, serving
 
+pytestmark = pytest.mark.long
+
 PASSWORD = "correct horse battery"
 CLIENTS = 24  # half of them keep their connection
 
