@@ -168,4 +168,5 @@ def test_when_all_are_taken_the_one_that_was_idle_longest_makes_room_and_no_othe
         assert rest(idle).startswith(b"HTTP/1.1 200 ")  # its answer, and then the end
 
         hold(tend, stack, "127.0.0.3", 1)
+        time.sleep(0.3)  # until its request has begun there: before, it is idle and makes room
         assert status(tend, "127.0.0.5") == b"503"
