@@ -21,10 +21,12 @@ class Replica:
         there = settings.model_copy(update={"database_url": url, "database_timeout_seconds": seconds})
         self.database = Database(there, waits=False)
         self._rests_until = 0.0
+        self.served = self.behind = self.failed = 0  # requests that it was asked
 
     @property
     def is_up(self) -> bool:
         return time.monotonic() >= self._rests_until
 
     def rest(self) -> None:
+        self.failed += 1
         self._rests_until = time.monotonic() + REST_SECONDS

@@ -75,11 +75,14 @@ class Scope:
         if replica is None or self.least is None or not replica.is_up:
             return await work(self)
         try:
-            return await work(replace(self, database=replica.database, on_replica=True))
+            found = await work(replace(self, database=replica.database, on_replica=True))
         except Behind:
-            pass
+            replica.behind += 1
         except (Unavailable, psycopg.Error):
             replica.rest()
+        else:
+            replica.served += 1
+            return found
         return await work(self)
 
     async def write(

@@ -128,6 +128,21 @@ async def test_a_replica_that_is_behind_is_not_believed(
         pair.resume()
 
 
+async def test_what_the_replica_was_asked_is_counted(pair: Streaming, ada: Client, http: httpx.AsyncClient) -> None:
+    pair.catch_up()
+    pair.pause()
+    seen = (await ada.post("/v1/tasks", {"title": "Just written"})).headers[NAMED]
+    await listed(ada, seen)
+    pair.resume()
+    pair.catch_up()
+    await listed(ada, seen)
+
+    told = (await http.get("/metrics")).text
+
+    for outcome in ("served", "behind"):
+        assert f'tend_replica_requests_total{{outcome="{outcome}"}} 1.0' in told
+
+
 async def test_a_request_that_names_nothing_is_answered_by_the_primary(
     ada: Client, asked: tuple[Statements, Statements]
 ) -> None:

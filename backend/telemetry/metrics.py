@@ -89,7 +89,18 @@ class Metrics:
     def _totals_of(self, state: State) -> dict[Counter, Callable[[], float]]:
         """Of what is counted elsewhere, where an addition is all that it may cost."""
         database, usage = state.database, state.database.usage
-        return {
+        asked = self._counter("tend_replica_requests", "Requests that the replica was asked.", "outcome")
+        replica = state.replica
+        of_replica: dict[Counter, Callable[[], float]] = (
+            {
+                asked.labels("served"): lambda: replica.served,
+                asked.labels("behind"): lambda: replica.behind,
+                asked.labels("failed"): lambda: replica.failed,
+            }
+            if replica
+            else {}
+        )
+        return of_replica | {
             self._counter("tend_worker_cpu_seconds", "Processor time."): lambda: sum(self._process.cpu_times()[:2]),
             self._counter("tend_pool_turns", "Places given."): lambda: usage.turns,
             self._counter("tend_pool_wait_seconds", "Waited for places."): lambda: usage.waited,

@@ -41,6 +41,8 @@ class Watch:
         self._has_lines = settings.access_log
         self._key = derived(settings.signing_secret, _PURPOSE)
         state.database.ended.append(self._statement)
+        if state.replica:
+            state.replica.database.ended.append(self._statement)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -73,11 +73,13 @@ class Found:
         return [second for second in self.seconds if second.number > WARM_UP_SECONDS] or self.seconds
 
     def growth(self, of: str) -> str:
-        """By least squares, after the warm-up."""
+        """By least squares. Caches fill after the warm-up, so the last part tells whether it goes on."""
         if len(self.seconds) < 3 * WARM_UP_SECONDS:
             return "too short a run to tell whether it grows"
-        grown = slope([(second.number / 3600, getattr(second, of)) for second in self.warm])
-        return f"{grown:+.1f} MB an hour after the first minute"
+        last = self.seconds[len(self.seconds) * 6 // 10 :]
+        grown, grows = (slope([(s.number / 3600, getattr(s, of)) for s in part]) for part in (self.warm, last))
+        minutes = round(len(last) / 60)
+        return f"{grown:+.0f} MB an hour after the first minute, {grows:+.0f} in the last {minutes} minutes"
 
     def all_times(self) -> Histogram:
         times = Histogram()
