@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import psutil
 
@@ -41,12 +42,12 @@ async def kill_worker(run: Run) -> None:
 
 
 def _workers(server: Server) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children()
-    return [
-        child
-        for child in children
-        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.Error):  # it has just ended
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @fault("kill server", "kill -9 of `tend serve` with both workers, and a start", 5)
