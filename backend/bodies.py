@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import handlers
 from backend.deps import holder_of
-from backend.errors import TendError, Unsupported
+from backend.errors import Unsupported
 
 SMALL_BYTES: Final = 64 * 1024  # never refused for what others send
 HELD_BYTES: Final = 64 * 1024 * 1024  # by a worker, of larger ones, until they are answered
@@ -51,7 +51,7 @@ class Bodies:
                 raise Unsupported("Send the body as it is, without a Content-Encoding.")
             if scope["path"].startswith(self.large):
                 await holder_of(Request(scope))
-        except TendError as error:
+        except Exception as error:
             await (await handlers.answer_to(Request(scope), error))(scope, receive, send)
             return
         body = _Body(receive, b"json" in headers.get(b"content-type", b"").lower(), self)

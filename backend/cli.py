@@ -6,7 +6,8 @@ import signal
 import socket
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
@@ -174,11 +175,25 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again after a clean end
         if settings.web_concurrency > 1:
             os.environ["TEND_WORKER_OF"] = str(os.getpid())
-            with tempfile.TemporaryDirectory(prefix="tend-metrics-") as folder:
-                os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the workers count there, and any can tell the sums
+            with _counting(settings):
                 draining.Supervisor(server, sockets=[listener]).run()
         else:
             draining.Server(server).run(sockets=[listener])
+
+
+@contextmanager
+def _counting(settings: Settings) -> Iterator[None]:
+    """A folder in which the workers count, so that any of them can tell the sums; none where nobody can ask."""
+    if not settings.offers_metrics:
+        yield
+        return
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="tend-metrics-")
+    except OSError:
+        fail("Several workers need a folder to count in, and no temporary one can be written to: set TMPDIR to one.")
+    with folder as name:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = name
+        yield
 
 
 @app.command()

@@ -94,9 +94,9 @@ class Database:
             except psycopg.Error as error:
                 settled = is_at_rest(connection)
                 self._renew_after(error)
-                if error.sqlstate not in UNPREPARED and (not is_away(error) or (turn.sent and not settled)):
+                turn.sent = turn.sent and not settled
+                if error.sqlstate not in UNPREPARED and (not is_away(error) or turn.sent):
                     raise
-                turn.sent = False
                 self._turns.tell(error)
                 raise BrokenOff(UNABLE if settled else GONE, retry_after=2) from error
             finally:
@@ -157,6 +157,7 @@ class Database:
             try:
                 return await self._prepared_or_not(connection, turn, sql, values)
             except psycopg.Error as error:
+                turn.unsure = turn.sent
                 if error.sqlstate == READ_ONLY and not renewed:
                     renewed = True
                 elif tries < 1 or not is_away(error):
@@ -169,7 +170,7 @@ class Database:
         try:
             return await self.sent(connection, sql, values)
         except psycopg.Error as error:
-            turn.sent = not is_at_rest(connection)
+            turn.sent = turn.unsure or not is_at_rest(connection)
             self._renew_after(error)
             if error.sqlstate not in UNPREPARED:
                 raise

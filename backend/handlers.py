@@ -30,6 +30,7 @@ from backend.errors import (
     TendError,
     TooMany,
     Unavailable,
+    Unsettled,
     Unsupported,
     problem_of,
     rate_limit,
@@ -103,8 +104,10 @@ async def _tend(request: Request, error: Exception) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, NotAllowed | TooMany) or (isinstance(error, NotSignedIn) and error.token_sent):
         told = {"status": status, "why": error.detail, "address": client_address(request.scope)}
-        audit.tell("refused", **told, method=request.method, path=request.url.path)
+        audit.tell("refused", **told, method=request.method, route=exchange.route())
     more = {"challenge": error.challenge} if isinstance(error, SecondFactorNeeded) else {}
+    if isinstance(error, Unsettled):  # for programs: the words are for people (RFC 9457, section 3.1.4)
+        more["type"] = "urn:tend:problem:unsettled"
     return problem(request.url.path, status, error.detail, error.errors, _headers_of(error), more)
 
 

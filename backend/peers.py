@@ -8,6 +8,7 @@ import logging
 import resource
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address, ip_network
@@ -50,7 +51,8 @@ class Limits:
 def raise_file_limit() -> None:
     """To what this process may have; many systems give 1,024 until somebody asks."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(ValueError, OSError):  # macOS says that there is no limit, and refuses none
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Phase(Enum):
@@ -61,14 +63,17 @@ class Phase(Enum):
 
 
 class Peer:
-    """One connection. `end` is called with 408 when a request was begun in time and not sent in time."""
+    """One connection, from `host`, which counts among those of `address` (of IPv6 a network).
 
-    __slots__ = ("_left", "_left_since", "address", "end", "flow", "phase", "received", "since", "transport")
+    `end` is called with 408 when a request was begun in time and not sent in time.
+    """
+
+    __slots__ = ("_left", "_left_since", "address", "end", "flow", "host", "phase", "received", "since", "transport")
 
     def __init__(
-        self, transport: asyncio.Transport, flow: FlowControl, address: str, end: Callable[[int], None]
+        self, transport: asyncio.Transport, flow: FlowControl, address: str, host: str, end: Callable[[int], None]
     ) -> None:
-        self.transport, self.flow, self.address, self.end = transport, flow, address, end
+        self.transport, self.flow, self.address, self.host, self.end = transport, flow, address, host, end
         self.phase = Phase.IDLE
         self.since = 0.0  # when it fell idle, or when the request was begun
         self.received = 0  # bytes of the body
@@ -120,7 +125,7 @@ class Peers:
     def admit(self, peer: Peer) -> bool:
         """Whether there is room, after the one that was idle longest had to go for it."""
         full = len(self._peers) >= self._most
-        if self._has_its_share(peer.address) or (full and not self._make_room()):
+        if self._has_its_share(peer) or (full and not self._make_room()):
             self._refused += 1
             return False
         if self._looking is None:
@@ -138,13 +143,14 @@ class Peers:
             if not self._of[peer.address]:
                 del self._of[peer.address]
 
-    def _has_its_share(self, address: str) -> bool:
-        if self._of[address] < self.limits.most_of_one:
+    def _has_its_share(self, peer: Peer) -> bool:
+        if self._of[peer.address] < self.limits.most_of_one:
             return False
         try:
-            parsed = ip_address(address)
-        except ValueError:  # a Unix socket, or a network of IPv6
+            parsed = ip_address(peer.host)
+        except ValueError:  # a Unix socket
             return True
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # as a socket for IPv6 names IPv4
         return not any(parsed in ip_network(proxy) for proxy in self.limits.proxies)
 
     def _make_room(self) -> bool:

@@ -63,7 +63,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.peer = Peer(transport, self.flow, client_address({"client": self.client}), self._refuse)
+        host = self.client[0] if self.client else ""
+        self.peer = Peer(transport, self.flow, client_address({"client": self.client}), host, self._refuse)
         if not self.peers.admit(self.peer):
             self._refuse(503)
 

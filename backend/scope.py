@@ -14,10 +14,10 @@ import psycopg
 
 from backend import config, door
 from backend.db import Database, Transaction
-from backend.errors import NotSignedIn, Unavailable
+from backend.errors import Invalid, NotSignedIn, Unavailable
 from backend.replica import Behind, Replica
 from backend.sql import Row
-from backend.turns import BrokenOff
+from backend.turns import BrokenOff, Crowded
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -76,8 +76,10 @@ class Scope:
             return await work(self)
         try:
             found = await work(replace(self, database=replica.database, on_replica=True))
-        except Behind:
+        except (Behind, Invalid):  # what is not there yet looks as if it were asked for wrongly
             replica.behind += 1
+        except (BrokenOff, Crowded):
+            pass  # not the replica's fault: a conflict with what it follows, or one user's own haste
         except (Unavailable, psycopg.Error):
             replica.rest()
         else:

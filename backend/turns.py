@@ -30,13 +30,18 @@ class BrokenOff(Unavailable):
     """Serialization failure, deadlock, a connection that broke before COMMIT: nothing happened, try again."""
 
 
+class Crowded(Unavailable):
+    """No place came free in time."""
+
+
 class Turn:
     """What was done with a place at the pool."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("sent", "unsure")
 
     def __init__(self) -> None:
-        self.sent = False  # what would change something, and no answer came yet
+        self.sent = False  # what would change something, and whether it did is not known
+        self.unsure = False  # of a try before this one: what becomes of this one does not settle it
 
 
 @dataclass(slots=True)
@@ -96,18 +101,21 @@ class Turns:
             self._tell("late", f"no answer in {self._seconds * patience:g} s")
             if writes and turn.sent:
                 raise Unsettled from None
+            if not began:
+                raise Crowded(LATE) from None
             raise Unavailable(GONE if self._pool.is_away else LATE) from None
         except psycopg.Error as error:
             state = error.sqlstate
-            if state in AGAIN:
-                raise BrokenOff("Too many changes at once. Try again.") from error
-            if state not in BUSY and not is_away(error):
+            if state not in BUSY and state not in AGAIN and not is_away(error):
                 raise
-            self.tell(error)
-            if state in BUSY:
-                raise Unavailable("The database is busy with other changes. Try again.") from error
+            if state not in AGAIN:
+                self.tell(error)
             if writes and turn.sent:
                 raise Unsettled from error
+            if state in AGAIN:
+                raise BrokenOff("Too many changes at once. Try again.") from error
+            if state in BUSY:
+                raise Unavailable("The database is busy with other changes. Try again.") from error
             raise Unavailable(UNABLE if state and not turn.sent else GONE, retry_after=2) from error
         finally:
             self.usage.end(began)

@@ -19,6 +19,9 @@ PROGRAM = (
     os.environ.get("TEST_POOLER") or shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
 )
 needs_pgbouncer = pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed (apt-get install pgbouncer)")
+direct_only = pytest.mark.skipif(
+    "TEST_POOLER" in os.environ, reason="PgBouncer's connections keep what was set when they were made"
+)
 KEEPS_PREPARED = (1, 22)
 """From this version on it keeps prepared statements for transactions."""
 

@@ -16,6 +16,7 @@ from backend.scope import Scope
 from backend.state import State
 from tests.client import Client, another_session
 from tests.conftest import settings_for
+from tests.pooler import direct_only
 from tests.test_input import assert_problem
 from tests.wire import Fate, Wire, wire_to
 
@@ -78,6 +79,41 @@ async def test_a_batch_is_made_once_however_its_connection_breaks(afar: Client, 
     assert wire.struck == 1
     assert [task["title"] for task in made] == ["Once 0", "Once 1", "Once 2"]
     assert (await afar.page())["total"] == 3
+
+
+@direct_only
+async def test_a_second_try_that_is_refused_does_not_settle_the_first(afar: Client, wire: Wire, state: State) -> None:
+    """As in a failover: the first was made and its answer lost, the second finds a server that only reads."""
+    wire.strike("cut after", CREATE)
+    async with state.database.engine.connect() as every:
+        name = (await every.exec_driver_sql("SELECT current_database()")).scalar_one()
+        await every.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        answer = await afar.post("/v1/tasks", {"title": "Once"})
+    finally:
+        async with state.database.engine.connect() as every:
+            await every.exec_driver_sql("SET default_transaction_read_only = off")
+            await every.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    assert wire.struck == 1
+    assert assert_problem(answer, 503)["type"] == "urn:tend:problem:unsettled"
+    await state.database.close()
+
+
+async def test_a_task_that_is_known_to_be_there_and_cannot_be_read_is_no_call_to_try_again(
+    afar: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.strike("cut after", CREATE)
+
+    async def away(_mine: Scope, _statement: object, _values: object) -> None:
+        raise Unavailable("The database cannot be reached. Try again.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scope, "read", away)
+        answer = await afar.post("/v1/tasks", {"title": "Once"})
+
+    assert assert_problem(answer, 503)["type"] == "urn:tend:problem:unsettled"
+    assert (await afar.page())["total"] == 1
 
 
 async def test_a_task_with_its_client_s_id_is_there_once_and_the_client_hears_so(afar: Client, wire: Wire) -> None:

@@ -26,6 +26,7 @@ from tests.conftest import settings_for, worker
 from tests.faults.check import compare
 from tests.faults.load import Hand
 from tests.faults.people import Kept, Person, Saw
+from tests.pooler import direct_only
 from tests.test_input import assert_problem
 from tests.wire import wire_to
 
@@ -48,6 +49,7 @@ async def read_only(empty_database: str, tmp_path: Path) -> AsyncIterator[tuple[
         yield await fresh_account(http, app.state.tend, "ada"), f"{change} = on", f"{change} = off"
 
 
+@direct_only
 async def test_a_database_that_is_read_only_for_a_moment_is_503_for_changes_and_nothing_for_reads(
     read_only: tuple[Client, str, str], server: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -171,7 +171,7 @@ def test_without_the_packages_the_setting_is_refused_with_what_to_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
-    monkeypatch.setattr("backend.config.values.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
 
-    with pytest.raises(config.SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT: .*pip install 'tend\[tracing\]'"):
+    with pytest.raises(config.SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT: .*pip install -e '\.\[tracing\]'"):
         config.load()

@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     otel_exporter_otlp_endpoint: TracesURL | None = Field(
         None,
         description="Where traces go, by OTLP over HTTP, like http://localhost:4318: spans of requests and statements. "
-        "Needs `pip install 'tend[tracing]'`. Unset: no traces. OpenTelemetry's other variables (OTEL_SERVICE_NAME, "
+        "Needs `pip install -e '.[tracing]'`. Unset: no traces. OpenTelemetry's other variables (OTEL_SERVICE_NAME, "
         "OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS) hold in the environment, and not in `.env`.",
     )
 
@@ -237,6 +237,11 @@ class Settings(BaseSettings):
         if self.mail_from and not self.smtp_url:
             raise ValueError("SMTP_URL: not set, and MAIL_FROM is; mail needs a server")
         return self
+
+    @property
+    def offers_metrics(self) -> bool:
+        """Not where nobody could ask for them: in production, METRICS_TOKEN opens them."""
+        return self.metrics_token is not None or self.environment == "development"
 
     @property
     def direct_url(self) -> str | None:

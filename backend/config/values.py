@@ -4,7 +4,6 @@ import ipaddress
 import json
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -189,8 +188,11 @@ def traces_url(address: str) -> str:
         raise ValueError("not a web address; expected one like http://localhost:4318") from None
     if url.query or url.fragment or url.username or url.password:
         raise ValueError("expected a web address without a user, `?` and `#`, like http://localhost:4318")
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        raise ValueError("set, and what sends traces is not installed: `pip install 'tend[tracing]'`")
+    try:
+        import opentelemetry.exporter.otlp.proto.http
+        import opentelemetry.sdk  # noqa: F401
+    except ImportError:
+        raise ValueError("set, and what sends traces is not installed: `pip install -e '.[tracing]'`") from None
     return str(url).rstrip("/")
 
 

@@ -42,7 +42,8 @@ _SAID = {
     422: "Understood, but not valid; `errors` say where.",
     429: "Too often: `Retry-After` says when to try again.",
     501: "Not offered by this server: a setting is missing.",
-    503: "The database is away or too busy; `Retry-After` says when to try again.",
+    503: "The database is away or too busy; `Retry-After` says when to try again. With the type "
+    "`urn:tend:problem:unsettled` a change was sent, and whether it was made is not known.",
 }
 
 

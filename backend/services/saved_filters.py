@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Integer, Text, Uuid, bindparam, cast, literal_column, select, true, tuple_
 
 from backend import door
-from backend.door import Query, as_json, iso, statement, text_of
+from backend.door import COUNTER, Query, as_json, iso, statement, text_of
 from backend.errors import Invalid, NotFound, PreconditionFailed
 from backend.rules import cursor
 from backend.rules import filters as language
@@ -113,7 +113,7 @@ def _one() -> Query:
 
 @statement
 def listed(after: bool) -> Query:
-    """Rows of (place, body): from the first or after the cursor's place."""
+    """Rows of (seq, place, body): from the first or after the cursor's place."""
     wanted = select(*FILTERS.c).where(*_living())
     if after:
         there = bindparam("after_key", type_=FILTERS.c.name_key.type), bindparam("after_id", type_=Uuid())
@@ -122,4 +122,6 @@ def listed(after: bool) -> Query:
     found = wanted.order_by(FILTERS.c.name_key, FILTERS.c.id).limit(limit).subquery("found")
     item = as_json(found, shown(found.c))
     place = (cast(found.c.id, Text()) + literal_column("' '") + found.c.name_key).label("place")
-    return select(place, text_of(item)).select_from(found.join(item, true())).order_by(found.c.name_key, found.c.id)
+    seq = select(COUNTER.c.seq).where(COUNTER.c.user_id == OWNER).scalar_subquery().label("seq")
+    shown_of = select(seq, place, text_of(item)).select_from(found.join(item, true()))
+    return shown_of.order_by(found.c.name_key, found.c.id)

@@ -8,7 +8,7 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import Table
 
 from backend import door
-from backend.errors import Fault, NotFound, PreconditionFailed
+from backend.errors import Fault, NotFound, PreconditionFailed, Unavailable, Unsettled
 from backend.rules.text import sort_key
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
@@ -54,7 +54,10 @@ async def _made(
     except UniqueViolation:
         if any(task.id for task in tasks):
             raise
-        made = await mine.read(these(), {"ids": ids})
+        try:
+            made = await mine.read(these(), {"ids": ids})
+        except Unavailable:
+            raise Unsettled from None  # they are there, and a client that hears "try again" would double them
     if not made:
         raise account_gone()
     return made

@@ -89,6 +89,7 @@ class Metrics:
     def _totals_of(self, state: State) -> dict[Counter, Callable[[], float]]:
         """Of what is counted elsewhere, where an addition is all that it may cost."""
         database, usage = state.database, state.database.usage
+        everywhere = [usage, state.replica.database.usage] if state.replica else [usage]
         asked = self._counter("tend_replica_requests", "Requests that the replica was asked.", "outcome")
         replica = state.replica
         of_replica: dict[Counter, Callable[[], float]] = (
@@ -105,8 +106,10 @@ class Metrics:
             self._counter("tend_pool_turns", "Places given."): lambda: usage.turns,
             self._counter("tend_pool_wait_seconds", "Waited for places."): lambda: usage.waited,
             self._counter("tend_pool_connections_made", "Connections made."): lambda: database.connections[1],
-            self._counter("tend_statements", "Statements."): lambda: usage.statements,
-            self._counter("tend_statement_seconds", "Waited for statements."): lambda: usage.statement_seconds,
+            self._counter("tend_statements", "Statements."): lambda: sum(each.statements for each in everywhere),
+            self._counter("tend_statement_seconds", "Waited for statements."): lambda: sum(
+                each.statement_seconds for each in everywhere
+            ),
         }
 
     def count(self, exchange: Exchange) -> None:

@@ -33,8 +33,7 @@ class Watch:
 
     def __init__(self, state: State) -> None:
         settings = state.settings
-        offered = settings.metrics_token is not None or settings.environment == "development"
-        self.metrics = Metrics(state) if offered else None
+        self.metrics = Metrics(state) if settings.offers_metrics else None
         self.traces = _traces(settings.otel_exporter_otlp_endpoint) if settings.otel_exporter_otlp_endpoint else None
         limit = settings.slow_statement_ms
         self._slow = SlowStatements(state.database, state.later, limit) if limit else None

@@ -79,7 +79,7 @@ class Found:
         last = self.seconds[len(self.seconds) * 6 // 10 :]
         grown, grows = (slope([(s.number / 3600, getattr(s, of)) for s in part]) for part in (self.warm, last))
         minutes = round(len(last) / 60)
-        return f"{grown:+.0f} MB an hour after the first minute, {grows:+.0f} in the last {minutes} minutes"
+        return f"{grown:+.0f} MB an hour after the first minute, {grows:+.0f} MB an hour in the last {minutes} minutes"
 
     def all_times(self) -> Histogram:
         times = Histogram()

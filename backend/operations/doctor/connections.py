@@ -73,9 +73,7 @@ async def direct(patient: Patient) -> Finding:
 
 
 async def version(patient: Patient) -> Finding:
-    number, name = await patient.ask(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_version')"
-    )
+    number, name = await patient.ask(VERSION)
     if number < OLDEST:
         return failed(f"Postgres {name}", "Tend needs Postgres 15 or newer.")
     return fine(f"Postgres {name}")
