@@ -76,7 +76,7 @@ class Peer:
         self.transport, self.flow, self.address, self.host, self.end = transport, flow, address, host, end
         self.phase = Phase.IDLE
         self.since = 0.0  # when it fell idle, or when the request was begun
-        self.received = 0  # bytes of the body
+        self.received = 0  # bytes of the body, since then
         self._left = 0  # bytes of answers that the peer has not taken
         self._left_since = 0.0
 

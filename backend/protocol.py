@@ -55,6 +55,7 @@ class Protocol(HttpToolsProtocol):
     told = 0  # bytes of this request's head that the parser told of
     held = 0  # bytes that it was given since it last told of anything
     pieces = 0  # of this request's body
+    brought = 0  # bytes of it
     refusal = 400
 
     def __init__(self, *arguments: Any, limits: Limits | None = None, **others: Any) -> None:
@@ -91,7 +92,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431)
 
     def on_message_begin(self) -> None:
-        self.told = self.held = self.pieces = 0
+        self.told = self.held = self.pieces = self.brought = 0
         peer = self.peer
         peer.phase = Phase.HEAD
         peer.since = self.peers.now
@@ -126,8 +127,9 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self.held = 0
         self.pieces += 1
+        self.brought += len(body)
         self.peer.received += len(body)
-        if self.peer.received > BODY_BYTES or (self.pieces > PIECES and self.peer.received < self.pieces * PIECE_BYTES):
+        if self.brought > BODY_BYTES or (self.pieces > PIECES and self.brought < self.pieces * PIECE_BYTES):
             self._stop(400)
         super().on_body(body)
 
