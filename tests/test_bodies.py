@@ -8,8 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from backend import bodies
+from backend.peers import Limits
+from backend.protocol import Protocol
 from tests.client import Client
 from tests.test_input import JSON, assert_problem
 
@@ -110,3 +114,45 @@ async def test_when_much_is_being_sent_a_large_body_is_503_and_a_small_one_taken
     go_on.set()
     assert (await first).status_code == 201
     assert (await alice.post("/v1/tasks", content=large, headers=JSON)).status_code == 201
+
+
+class Silent(asyncio.Transport):
+    """A connection whose other end takes all that is written."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_a_body_whose_pace_is_counted_anew_is_not_taken_for_one_of_nothing() -> None:
+    """While the application does not read, nobody is to hurry; what has come still has."""
+
+    async def busy(_scope: object, _receive: object, _send: object) -> None:
+        await asyncio.sleep(60)
+
+    configured = uvicorn.Config(busy, lifespan="off")
+    configured.load()
+    protocol = Protocol(configured, ServerState(), {}, asyncio.get_running_loop())
+    wire = Silent()
+    protocol.connection_made(wire)
+    protocol.data_received(b"POST /v1/tasks HTTP/1.1\r\nHost: tend\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    for _ in range(3):
+        protocol.data_received(b"a\r\nxxxxxxxxxx\r\n" * 7_000)
+        assert protocol.flow.read_paused
+        protocol.peer.look(protocol.peers.now, Limits())
+
+    assert not wire.closed
+    for task in protocol.tasks:
+        task.cancel()
