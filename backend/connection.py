@@ -9,6 +9,9 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
+from sqlalchemy import make_url
+
+from backend.sql import DIALECT
 
 log = logging.getLogger("tend.sql")
 
@@ -61,6 +64,12 @@ async def opened(address: dict[str, Any], prepare_threshold: int | None) -> Conn
 def is_at_rest(connection: Connection) -> bool:
     """The server has answered to the end, and nothing is open: what it refused did not happen."""
     return connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def arguments(url: str) -> dict[str, Any]:
+    """What psycopg connects with."""
+    _, found = DIALECT.create_connect_args(make_url(url))
+    return dict(found)
 
 
 def is_away(error: psycopg.Error) -> bool:

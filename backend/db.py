@@ -13,13 +13,13 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncRawCursor
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 
 from backend import wall
 from backend.config import Settings
-from backend.connection import READ_ONLY, UNPREPARED, Connection, is_at_rest, is_away
+from backend.connection import READ_ONLY, UNPREPARED, Connection, arguments, is_at_rest, is_away
 from backend.pool import Pool
-from backend.sql import DIALECT, Row, Sql, sql_of
+from backend.sql import Row, Sql, sql_of
 from backend.turns import GONE, UNABLE, BrokenOff, Turn, Turns
 
 if TYPE_CHECKING:  # only scripts use them, and they take a tenth of a second to import
@@ -45,9 +45,8 @@ class Database:
         if settings.database_url is None:
             raise ValueError("DATABASE_URL is not set; `tend serve` starts an embedded Postgres and sets it")
         self._url = settings.database_url
-        _, address = DIALECT.create_connect_args(make_url(self._url))
         known = None if settings.prepared_statements == "auto" else settings.prepared_statements
-        self._pool = Pool(prepared_statements=known, waits=waits, **address)
+        self._pool = Pool(prepared_statements=known, waits=waits, **arguments(self._url))
         self._turns = Turns(self._pool, settings.pool_size, settings.database_timeout_seconds)
         self.usage = self._turns.usage
         self.watchers: list[Callable[[str, Sequence[Any]], None]] = []

@@ -39,6 +39,8 @@ SETTINGS: Final = {
     "max_connections": "100",
     "log_timezone": "UTC",
 }
+LAZY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""For what is thrown away afterwards: it need not reach the disk."""
 
 
 def programs() -> Path:

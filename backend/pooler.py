@@ -5,15 +5,15 @@ belong to nobody, or to somebody else.
 """
 
 import secrets
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from sqlalchemy import make_url
 
 from backend.config import SettingsError
+from backend.connection import CONNECT_SECONDS, arguments
 from backend.errors import Unavailable
 
-CONNECT_SECONDS: Final = 15  # a sleeping compute takes a moment to wake
 MARK: Final = "tend.direct"  # a setting that nobody knows: Postgres keeps it for whoever has a dot in the name
 
 
@@ -58,10 +58,3 @@ def _keeps_what_it_is_told(url: str, seconds: int) -> bool:
             return False
         raise
     return row is not None and row[0] == sign
-
-
-def arguments(url: str) -> dict[str, Any]:
-    """What psycopg connects with."""
-    address = make_url(url)
-    _, found = address.get_dialect()().create_connect_args(address)
-    return dict(found)

@@ -90,12 +90,12 @@ class Turns:
         Raises Unavailable, BrokenOff and, for what `writes`, Unsettled.
         """
         turn = Turn()
-        asked, began = time.perf_counter(), False
-        self.last_at = time.monotonic()
+        self.last_at = asked = time.monotonic()
+        began = False
         self.usage.waiting += 1
         try:
             async with asyncio.timeout(self._seconds * patience), self._share_of(owner), self._gate:
-                began = self.usage.begin(time.perf_counter() - asked)
+                began = self.usage.begin(time.monotonic() - asked)
                 yield turn
         except TimeoutError:
             self._tell("late", f"no answer in {self._seconds * patience:g} s")

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -13,7 +12,6 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from backend import embedded
 from backend.config import values
-from backend.sql import DIALECT
 from tests.pooler import pooled
 
 ROOT = Path(__file__).parent.parent
@@ -31,11 +29,9 @@ def postgres() -> Iterator[str]:
         with PostgresContainer(os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18"), driver="psycopg") as container:
             yield container.get_connection_url()
     else:
-        # Nothing of a test outlives it, so it need not reach the disk.
-        lazy = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         with (
             tempfile.TemporaryDirectory(prefix="tend-test-") as folder,
-            embedded.server(Path(folder), lazy) as url,
+            embedded.server(Path(folder), embedded.LAZY) as url,
         ):
             os.chmod(folder, 0o711)  # for PgBouncer, where root's tests run it as nobody
             yield url
@@ -86,11 +82,6 @@ def through_pooler(url: str) -> str:
     if not port or own is None or (there.host, there.port, there.query) != (own.host, own.port, own.query):
         return url
     return pooled(there, int(port))
-
-
-def connection_arguments(url: str) -> dict[str, Any]:
-    arguments: dict[str, Any] = DIALECT.create_connect_args(make_url(url))[1]
-    return arguments
 
 
 def create(server: str, name: str, template: str = TEMPLATE) -> str:

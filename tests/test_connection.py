@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -15,7 +14,7 @@ from backend.main import create_app
 from backend.scope import Scope
 from backend.state import State
 from tests.client import Client, another_session
-from tests.conftest import settings_for
+from tests.conftest import settings_for, worker
 from tests.pooler import direct_only
 from tests.test_input import assert_problem
 from tests.wire import Fate, Wire, wire_to
@@ -40,12 +39,7 @@ def through(wire: Wire, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def afar(alice: Client, through: Settings, state: State) -> AsyncIterator[Client]:
     """Alice, by an application at the other end of the wire."""
-    app = create_app(through)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://tend") as http,
-    ):
+    async with worker(through) as (_, http):
         client = await another_session(http, state, alice.user_id, alice.email)
         assert (await client.get("/v1/tasks")).status_code == 200
         yield client

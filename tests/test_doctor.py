@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from backend.cli import app
@@ -57,22 +57,14 @@ def levels(found: dict[str, Json], level: str) -> set[str]:
     return {name for name, check in found.items() if check["level"] == level}
 
 
-def run(url: str, *statements: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
 @pytest.fixture
 def role(server: str, database_url: str) -> Iterator[str]:
     """The address with a role of its own, which may read and not write."""
     name = f"tend_{os.getpid()}"
-    run(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'hidden' CONNECTION LIMIT 5")
-    run(database_url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    servers.administer(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'hidden' CONNECTION LIMIT 5")
+    servers.administer(database_url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
     yield make_url(database_url).set(username=name, password="hidden").render_as_string(hide_password=False)
-    run(database_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+    servers.administer(database_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
 def test_a_sound_installation_has_nothing_that_fails(doctor: Doctor) -> None:
@@ -153,13 +145,15 @@ def test_a_database_that_is_not_migrated_fails(doctor: Doctor, empty_database: s
 
 
 def test_a_database_that_a_newer_release_migrated_is_a_warning(doctor: Doctor, empty_database: str) -> None:
-    run(empty_database, "UPDATE alembic_version SET version_num = '29990101_0000'")
+    servers.administer(empty_database, "UPDATE alembic_version SET version_num = '29990101_0000'")
 
     assert doctor(DATABASE_URL=empty_database)["migrations"]["level"] == "warn"
 
 
 def test_what_a_restore_forgot_fails(doctor: Doctor, empty_database: str) -> None:
-    run(empty_database, "DROP TEXT SEARCH CONFIGURATION tend_yiddish CASCADE", "DROP EXTENSION pg_trgm CASCADE")
+    servers.administer(
+        empty_database, "DROP TEXT SEARCH CONFIGURATION tend_yiddish CASCADE", "DROP EXTENSION pg_trgm CASCADE"
+    )
 
     found = doctor(DATABASE_URL=empty_database)
 
@@ -196,7 +190,7 @@ def test_a_database_whose_clock_runs_otherwise_is_told(
     doctor: Doctor, empty_database: str, seconds: int, level: str
 ) -> None:
     skewed = f"SELECT pg_catalog.clock_timestamp() + interval '{seconds} s'"
-    run(
+    servers.administer(
         empty_database,
         "CREATE SCHEMA skewed",
         f"CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ {skewed} $$",
@@ -222,7 +216,7 @@ def test_what_is_sealed_under_another_secret_fails_and_under_the_former_one_is_t
 
 
 def test_accounts_past_their_end_are_told(doctor: Doctor, empty_database: str) -> None:
-    run(
+    servers.administer(
         empty_database,
         "INSERT INTO users (id, email, email_key, name, ends_at) "
         "SELECT gen_random_uuid(), 'a@b.co', 'a@b.co', 'x', now() - interval '2 days'",

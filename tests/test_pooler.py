@@ -15,13 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.config.values import postgres_url
-from backend.connection import keeps_prepared, opened
+from backend.connection import arguments, keeps_prepared, opened
 from backend.scope import Changing, Scope
 from backend.services.health import _migration
 from tests.client import Client, fresh_account
 from tests.conftest import settings_for, worker
 from tests.pooler import KEEPS_PREPARED, PROGRAM, needs_pgbouncer, pgbouncer, version
-from tests.servers import connection_arguments
 
 
 @pytest.fixture
@@ -32,13 +31,13 @@ def in_front(server: str, empty_database: str) -> Iterator[str]:
 
 
 async def test_postgres_itself_keeps_prepared_statements(database_url: str) -> None:
-    assert await keeps_prepared(connection_arguments(database_url))
+    assert await keeps_prepared(arguments(database_url))
 
 
 @needs_pgbouncer
 async def test_a_pooler_is_asked_whether_it_keeps_prepared_statements(in_front: str) -> None:
     for _ in range(3):
-        kept = await keeps_prepared(connection_arguments(in_front))
+        kept = await keeps_prepared(arguments(in_front))
 
         assert kept == (version(PROGRAM) >= KEEPS_PREPARED)
 
@@ -46,7 +45,7 @@ async def test_a_pooler_is_asked_whether_it_keeps_prepared_statements(in_front: 
 @needs_pgbouncer
 async def test_a_pooler_that_could_keep_them_and_is_set_not_to_is_found_out(server: str, database_url: str) -> None:
     with pgbouncer(PROGRAM, server, prepared=False) as pooler:
-        there = connection_arguments(pooler.url(database_url))
+        there = arguments(pooler.url(database_url))
         assert not any([await keeps_prepared(there) for _ in range(3)])
 
 
@@ -112,12 +111,12 @@ async def test_a_server_is_believed_by_the_authorities_of_this_machine_or_not_at
     os.chmod(tmp_path, 0o755)
     os.chmod(tmp_path / "key.pem", 0o644)
     with pgbouncer("pgbouncer", server, **tls) as pooler:
-        address = f"postgresql://postgres@localhost:{pooler.port}/postgres?sslmode=verify-full"
+        plain = f"postgresql://postgres@localhost:{pooler.port}/postgres?sslmode=verify-full"
         for file, believed in (("authority.pem", True), ("other.pem", False)):
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / file))
-            for url in (address, f"{address}&sslrootcert=system"):
-                arguments = connection_arguments(postgres_url(url))
+            for url in (plain, f"{plain}&sslrootcert=system"):
+                address = arguments(postgres_url(url))
                 with nullcontext() if believed else pytest.raises(OperationalError, match="certificate verify failed"):
-                    connection = await opened(arguments, None)
+                    connection = await opened(address, None)
                     assert connection.pgconn.ssl_in_use
                     await connection.close()

@@ -171,29 +171,28 @@ def _checked_sender(sender: str) -> str:
 
 def app_url(address: str) -> str:
     """Without a slash at its end: a path is put behind it. Raises ValueError."""
+    return _web_address(address, like="https://app.example.com")
+
+
+def _web_address(address: str, like: str) -> str:
     try:
         url = HttpUrl(address)
     except ValidationError:
-        raise ValueError("not a web address; expected one like https://app.example.com") from None
+        raise ValueError(f"not a web address; expected one like {like}") from None
     if url.query or url.fragment or url.username or url.password:
-        raise ValueError("expected a web address without a user, `?` and `#`, like https://app.example.com")
+        raise ValueError(f"expected a web address without a user, `?` and `#`, like {like}")
     return str(url).rstrip("/")
 
 
 def traces_url(address: str) -> str:
     """The endpoint of OTLP over HTTP, to which a signal's path is added. Raises ValueError."""
-    try:
-        url = HttpUrl(address)
-    except ValidationError:
-        raise ValueError("not a web address; expected one like http://localhost:4318") from None
-    if url.query or url.fragment or url.username or url.password:
-        raise ValueError("expected a web address without a user, `?` and `#`, like http://localhost:4318")
+    endpoint = _web_address(address, like="http://localhost:4318")
     try:
         import opentelemetry.exporter.otlp.proto.http
         import opentelemetry.sdk  # noqa: F401
     except ImportError:
         raise ValueError("set, and what sends traces is not installed: `pip install -e '.[tracing]'`") from None
-    return str(url).rstrip("/")
+    return endpoint
 
 
 SMTPURL = Annotated[SecretStr, AfterValidator(_checked_smtp_url)]

@@ -25,8 +25,6 @@ from backend.terminal import console, database, errors, fail
 app = typer.Typer(rich_markup_mode="markdown")
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-# What is verified is thrown away, so it need not reach the disk.
-LAZY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 Made = Annotated[
     Path, typer.Argument(exists=True, file_okay=False, help="The backup: a folder that `tend backup` made.")
@@ -196,7 +194,7 @@ def _verify(found: Backup, identities: Identities, bar: Bar) -> None:
     restores.tables_of(found, identities)  # a wrong key shows before a server is started
     with (
         tempfile.TemporaryDirectory(prefix="tend-verify-") as folder,
-        embedded.server(Path(folder), LAZY) as address,
+        embedded.server(Path(folder), embedded.LAZY) as address,
         reached(address) as server,
     ):
         restores.restore(found, server, identities, bar, replace=False)

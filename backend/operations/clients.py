@@ -18,13 +18,11 @@ import psycopg
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
-from sqlalchemy import make_url
 
 from backend import embedded
-from backend.connection import CONNECT_SECONDS
+from backend.connection import CONNECT_SECONDS, arguments
 from backend.errors import TendError
 from backend.operations import relay
-from backend.sql import DIALECT
 
 PROGRAMS: Final = ("pg_dump", "pg_restore", "psql")
 
@@ -54,8 +52,7 @@ class Server:
 @contextmanager
 def reached(url: str) -> Iterator[Server]:
     """Raises BackupError."""
-    _, address = DIALECT.create_connect_args(make_url(url))
-    given = {"connect_timeout": CONNECT_SECONDS, **address, "application_name": "tend"}
+    given = {"connect_timeout": CONNECT_SECONDS, **arguments(url), "application_name": "tend"}
     try:
         connection = psycopg.connect(**given, autocommit=True)
     except psycopg.OperationalError as error:

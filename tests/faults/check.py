@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 
+from backend.connection import arguments
 from tests.faults.load import Hand
 from tests.faults.people import Person
-from tests.servers import connection_arguments
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Compared:
 
 def compare(url: str, people: list[Person], hands: list[Hand], maybe: list[list[str]]) -> Compared:
     """`maybe`: the titles of each request whose answer its client did not wait for. All of them are there, or none."""
-    with psycopg.connect(**connection_arguments(url), autocommit=True) as connection:
+    with psycopg.connect(**arguments(url), autocommit=True) as connection:
         rows = connection.execute("SELECT user_id, id, title, description, version, deleted_at FROM tasks").fetchall()
         counters = dict(connection.execute("SELECT user_id, seq FROM sync_state").fetchall())
     there = {str(row[1]): row for row in rows}

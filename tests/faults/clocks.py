@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests import servers
+from backend.connection import arguments
 from tests.faults.registry import fault
 from tests.faults.stage import Run
 
@@ -46,7 +46,7 @@ async def _stepped(run: Run, *steps: str) -> None:
             for step in steps:
                 clock.write_text(step + "\n")
                 await asyncio.sleep(12)  # longer than a token is believed
-    with psycopg.connect(**servers.connection_arguments(database)) as connection:
+    with psycopg.connect(**arguments(database)) as connection:
         row = connection.execute("SELECT min(created_at), max(updated_at) FROM tasks").fetchone()
     assert row
     right = begun - timedelta(seconds=5) <= row[0] and row[1] <= datetime.now(UTC)

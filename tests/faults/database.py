@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from backend.connection import arguments
 from tests import servers
 from tests.faults.registry import fault
 from tests.faults.stage import Postgres, Run, every, is_root
@@ -130,10 +131,10 @@ async def too_many(run: Run) -> None:
 
 def _take_all(admin: psycopg.Connection, held: ExitStack, postgres: Postgres) -> None:
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tend'")
-    arguments = servers.connection_arguments(postgres.cluster.url)
+    address = arguments(postgres.cluster.url)
     with suppress(psycopg.OperationalError):
         while True:
-            held.enter_context(psycopg.connect(**arguments))
+            held.enter_context(psycopg.connect(**address))
 
 
 @contextmanager

@@ -25,22 +25,20 @@ STRUCK_SECONDS: Final = 30
 
 @fault("refused", "The database refuses connections for 3 s", 5)
 async def refused(run: Run) -> None:
-    database = run.postgres.database()
-    async with wire_to(database) as wire, run.load(database, by=wire.url):
-        for _ in run.attempts():
-            await wire.refuse()
-            await asyncio.sleep(3)
-            await wire.listen()
-            await asyncio.sleep(1)
+    await _refused(run, 3)
 
 
 @fault("refused long", "The database refuses connections for 20 s", 1)
 async def refused_long(run: Run) -> None:
+    await _refused(run, 20)
+
+
+async def _refused(run: Run, seconds: float) -> None:
     database = run.postgres.database()
     async with wire_to(database) as wire, run.load(database, by=wire.url):
         for _ in run.attempts():
             await wire.refuse()
-            await asyncio.sleep(20)
+            await asyncio.sleep(seconds)
             await wire.listen()
             await asyncio.sleep(1)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 import psycopg
 
+from backend.connection import arguments
 from backend.embedded import SETTINGS, Cluster
 from tests import servers
 from tests.faults.check import Compared, compare
@@ -52,8 +53,8 @@ class Postgres:
 
     @contextmanager
     def asked(self, url: str | None = None) -> Iterator[psycopg.Connection[Any]]:
-        arguments = servers.connection_arguments(url or self.cluster.url)
-        with psycopg.connect(**arguments, autocommit=True, application_name="faults") as connection:
+        address = arguments(url or self.cluster.url)
+        with psycopg.connect(**address, autocommit=True, application_name="faults") as connection:
             connection.execute("SET default_transaction_read_only = off")
             yield connection
 

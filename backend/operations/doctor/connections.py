@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from backend import pooler
-from backend.connection import keeps_prepared
+from backend.connection import arguments, keeps_prepared
 from backend.operations.doctor.findings import Finding, Patient, connected, failed, fine, warned
 
 TRIPS: Final = 9
@@ -120,7 +120,7 @@ async def clock(patient: Patient) -> Finding:
 
 
 async def prepared_statements(patient: Patient) -> Finding:
-    used, kept = patient.settings.prepared_statements, await keeps_prepared(pooler.arguments(patient.url))
+    used, kept = patient.settings.prepared_statements, await keeps_prepared(arguments(patient.url))
     if used is True and not kept:
         advice = "Leave PREPARED_STATEMENTS out, or use PgBouncer 1.22 or newer with max_prepared_statements."
         return failed("the pooler does not keep them: a statement may run as another one", advice)

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from backend import pooler
 from backend.config import Settings
+from backend.connection import arguments
 
 SECONDS: Final = 5.0  # that a check may take
 
@@ -74,7 +74,7 @@ class Patient:
 async def connected(url: str) -> psycopg.AsyncConnection[Any]:
     """Without prepared statements, which a pooler may not keep."""
     return await psycopg.AsyncConnection.connect(
-        **{"application_name": "tend doctor", **pooler.arguments(url)}, autocommit=True, prepare_threshold=None
+        **{"application_name": "tend doctor", **arguments(url)}, autocommit=True, prepare_threshold=None
     )
 
 
