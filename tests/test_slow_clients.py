@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.peers import LOOK_SECONDS
 from tests.served import Served, serving
 from tests.test_request_heads import rest
 
@@ -165,11 +166,16 @@ def test_a_proxy_that_is_trusted_may_take_them_all(crowded: Served) -> None:
 
 def test_when_all_are_taken_the_one_that_was_idle_longest_makes_room_and_no_other(crowded: Served) -> None:
     with ExitStack() as stack:
-        idle = stack.enter_context(connected(crowded, "127.0.0.2"))
-        idle.sendall(LIVE + b"\r\n")
-        assert idle.recv(8, socket.MSG_PEEK) == b"HTTP/1.1"  # answered: idle from here on
-        hold(crowded, stack, PROXY, OF_ALL - 1)
+        idle, younger = (stack.enter_context(connected(crowded, source)) for source in ("127.0.0.2", "127.0.0.6"))
+        for peer in (younger, idle):
+            peer.sendall(LIVE + b"\r\n")
+            assert peer.recv(8, socket.MSG_PEEK) == b"HTTP/1.1"  # answered: idle from here on
+        time.sleep(2.5 * LOOK_SECONDS)  # its clock goes in steps of that
+        younger.sendall(LIVE + b"\r\n")
+        hold(crowded, stack, PROXY, OF_ALL - 2)
 
         hold(crowded, stack, "127.0.0.3", 1)
         assert rest(idle).startswith(b"HTTP/1.1 200 ")  # its answer, and then the end
+        hold(crowded, stack, "127.0.0.3", 1)
+        assert rest(younger).count(b"HTTP/1.1 200 ") == 2
         assert status(crowded, "127.0.0.5") == b"503"  # all that are left are at work
