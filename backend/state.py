@@ -21,6 +21,7 @@ class State:
         self.seal = Seal(*settings.secrets)
         self.keys = Keys(settings.secrets, settings.access_token_minutes * 60, settings.token_algorithm)
         self.ring_read_at = float("-inf")  # monotonic
+        self.ring_opens = True
         self.ring_turn = asyncio.Lock()
         self.signing_in: Counter[str] = Counter()  # by address
         self.sign_ins = asyncio.Semaphore(2)

@@ -103,8 +103,8 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 def settings_for(url: str, data_dir: Path, **others: Any) -> Settings:
     """For an application that reaches `url` through the pooler, if there is one."""
     through = servers.through_pooler(url)
-    others = {"direct_database_url": url, **others}
-    return Settings(_env_file=None, database_url=through, jwt_secret=SECRET, data_dir=data_dir, **others)
+    others = {"direct_database_url": url, "jwt_secret": SECRET, **others}
+    return Settings(_env_file=None, database_url=through, data_dir=data_dir, **others)
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from tests.client import fresh_account
 from tests.conftest import SECRET, settings_for, worker
 from tests.test_input import assert_problem
 
+PASSWORD = "nine lives of a grey cat"
 ROOT = b"a secret of thirty-two bytes or more"
 USER, SESSION = uuid4(), uuid4()
 RING = table(SigningKey)
@@ -133,6 +134,40 @@ async def test_workers_take_a_new_key_up_by_themselves(
     assert jwt.get_unverified_header(again.token)["kid"] != jwt.get_unverified_header(alice.token)["kid"]
     assert (await again.get("/v1/me")).status_code == 200
     assert_problem(await fresh.get("/v1/me"), 401)
+
+
+async def sessions_of(state: State) -> int:
+    async with state.database.engine.connect() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM sessions"))).scalar_one())
+
+
+async def test_a_ring_that_the_secret_does_not_open_lets_nobody_begin_and_says_what_to_do(
+    state: State,
+    ring: Keys,
+    http: httpx.AsyncClient,
+    database_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await http.post("/v1/auth/register", json={"email": "eve@example.com", "password": PASSWORD, "name": "Eve"})
+    await keys.rotate(state.database, state.seal, "HS256", 900)
+    form = {"username": "eve@example.com", "password": PASSWORD}
+    before = await sessions_of(state)
+
+    async with worker(settings_for(database_url, tmp_path, jwt_secret="another of thirty-two bytes or more")) as (
+        there,
+        other,
+    ):
+        for answer in (await other.get("/health/ready"), await other.post("/v1/auth/token", data=form)):
+            assert "tend doctor" in assert_problem(answer, 503)["detail"]
+        assert "JWT_SECRET_FORMER" in caplog.text
+        assert await sessions_of(state) == before
+
+        new: State = there.state.tend
+        await keys.rotate(new.database, new.seal, "HS256", 900, at_once=True)
+        new.ring_read_at -= keys.FRESH_SECONDS + 1
+        assert (await other.get("/health/ready")).status_code == 200
+        assert (await other.post("/v1/auth/token", data=form)).status_code == 200
 
 
 async def test_es256_makes_its_first_key_and_shows_the_public_half_alone(

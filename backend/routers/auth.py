@@ -8,10 +8,10 @@ from fastapi import APIRouter, Form, Response
 from backend.deps import NO_PARAMETERS, From, InPerson, TheRecognition, TheState
 from backend.routers.answers import json_answer, problems
 from backend.schemas.accounts import Account, Refresh, Register, SecondFactorCode, TokenForm, TokenPair
+from backend.security.tokens import Keys
 from backend.services import account_changes, keys, refreshing, sessions, sign_in, throttles
 from backend.services.sessions import SignedIn
 from backend.services.throttles import Try
-from backend.state import State
 
 router = APIRouter(prefix="/v1/auth", tags=["Signing in"], dependencies=NO_PARAMETERS)
 
@@ -33,7 +33,7 @@ async def sign_in_with_password(state: TheState, form: Annotated[TokenForm, Form
     Whatever was wrong, the answer is the same 401 after the same time. Ten failures of an account from one
     address in 15 minutes are enough, and a hundred of all accounts: then it is a 429.
     """
-    return await pair(state, await sign_in.with_password(state, form, caller))
+    return pair(await keys.current(state), await sign_in.with_password(state, form, caller))
 
 
 @router.post("/second-factor", response_model=TokenPair, responses=problems(401, 413, 415, 422, 429))
@@ -42,7 +42,7 @@ async def sign_in_with_code(state: TheState, sent: SecondFactorCode, caller: Fro
 
     A code counts once. Ten wrong ones in 15 minutes are enough: then it is a 429.
     """
-    return await pair(state, await sign_in.with_code(state, sent, caller))
+    return pair(await keys.current(state), await sign_in.with_code(state, sent, caller))
 
 
 @router.post("/refresh", response_model=TokenPair, responses=problems(401, 413, 415, 422))
@@ -55,8 +55,8 @@ async def refresh(state: TheState, sent: Refresh, caller: From) -> Response:
     """
     token = sent.refresh_token
     idle = timedelta(days=state.settings.refresh_idle_days)
-    await keys.current(state)  # before the token is used up: what fails then could not be asked again
-    return await pair(state, await refreshing.refresh(state.database, token, state.keys.successor(token), idle, caller))
+    ring = await keys.current(state)
+    return pair(ring, await refreshing.refresh(state.database, token, ring.successor(token), idle, caller))
 
 
 @router.post("/logout", status_code=204, responses=problems(401, 403))
@@ -67,8 +67,8 @@ async def sign_out(mine: InPerson, recognition: TheRecognition, caller: From) ->
     return Response(status_code=204)
 
 
-async def pair(state: State, signed_in: SignedIn) -> Response:
-    ring = await keys.current(state)
+def pair(ring: Keys, signed_in: SignedIn) -> Response:
+    """The ring is asked for before the sign-in: one that has none leaves no session behind, and no token used up."""
     tokens = TokenPair(
         access_token=ring.access_token(*signed_in[:5]),
         refresh_token=signed_in.refresh_token,

@@ -6,7 +6,7 @@ from backend.deps import NO_PARAMETERS, TheState
 from backend.errors import Unavailable
 from backend.models import SCHEMA_VERSION
 from backend.routers.answers import json_answer, problems
-from backend.services import health
+from backend.services import health, keys
 
 router = APIRouter(prefix="/health", tags=["Health"], dependencies=NO_PARAMETERS)
 
@@ -19,11 +19,12 @@ async def live() -> Response:
 
 @router.get("/ready", responses=problems(422))
 async def ready(state: TheState) -> Response:
-    """200 when the database answers and is at this code's migration; else 503, saying which."""
+    """200 when the database answers, is at this code's migration, and its signing keys open; else 503, saying which."""
     found = await health.migration(state.database)
     if found != SCHEMA_VERSION:
         raise Unavailable(
             f"The database is at migration {found or 'none'}, this code needs {SCHEMA_VERSION}: run `tend migrate`.",
             retry_after=10,
         )
+    await keys.current(state)
     return json_answer(f'{{"status":"ok","migration":"{found}"}}')

@@ -19,7 +19,7 @@ from backend.schemas.outside import (
     Providers,
 )
 from backend.schemas.scalars import Id
-from backend.services import identities
+from backend.services import identities, keys
 
 router = APIRouter(prefix="/v1", tags=["Signing in elsewhere"], dependencies=NO_PARAMETERS)
 ProviderName = Annotated[str, Path(max_length=32, examples=["google"])]
@@ -50,7 +50,7 @@ async def finish_outside(provider: ProviderName, back: ComeBack, state: TheState
     An address that has an account already is a 409: sign in to it and link the identity, since nobody is let in by
     an address alone. Where a second factor is on, the answer is a 401 with a `challenge`, as with a password.
     """
-    return await pair(state, await identities.finish(state, provider, back, caller))
+    return pair(await keys.current(state), await identities.finish(state, provider, back, caller))
 
 
 @router.get("/me/identities", response_model=Identities, responses=problems(401, 403))

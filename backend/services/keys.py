@@ -1,10 +1,12 @@
 """The ring of signing keys: kept sealed in the database, read by every worker, turned by `tend keys`."""
 
+import logging
 import time
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Delete,
     Insert,
     Integer,
@@ -20,6 +22,7 @@ from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
 from backend.door import CLOCK, SECOND, Query, statement
+from backend.errors import Unavailable
 from backend.models import SigningKey, table
 from backend.security.opaque import kid_of
 from backend.security.sealing import Broken, Seal
@@ -36,6 +39,8 @@ PUBLISHED_SECONDS: Final = (
 SKEW_SECONDS: Final = 60  # between the clocks of the database and of a worker
 PURPOSE: Final = "signing key"
 
+log = logging.getLogger("tend")
+
 
 class Listed(NamedTuple):
     algorithm: str
@@ -46,36 +51,43 @@ class Listed(NamedTuple):
 
 
 async def current(state: State) -> Keys:
-    """The ring as it was at most 10 seconds ago: one small statement a worker in that time, when anybody asks."""
+    """The ring as it was at most 10 seconds ago: one small statement a worker in that time, when anybody asks.
+
+    Raises Unavailable, also when the configured secrets do not open it.
+    """
     if time.monotonic() - state.ring_read_at > FRESH_SECONDS:
         async with state.ring_turn:  # nobody goes on with a ring that was not read yet
             if time.monotonic() - state.ring_read_at > FRESH_SECONDS:
-                await read(state.database, state.seal, state.keys)
+                state.ring_opens = await _opens(state)
                 state.ring_read_at = time.monotonic()
+    if not state.ring_opens:
+        raise Unavailable("The signing keys cannot be opened; `tend doctor` says why.", retry_after=FRESH_SECONDS)
     return state.keys
 
 
+async def _opens(state: State) -> bool:
+    try:
+        await read(state.database, state.seal, state.keys)
+    except Broken:
+        log.error(
+            "The signing keys were sealed under another JWT_SECRET: nobody can sign in. Set JWT_SECRET_FORMER to the "
+            "one before, or begin anew with `tend keys rotate --at-once`."
+        )
+        return False
+    return True
+
+
 async def read(database: Database, seal: Seal, keys: Keys) -> None:
-    """Puts the ring in. The first key of a family that the configured secret cannot serve is made here."""
+    """Puts the ring in. The first key of a family that the configured secret cannot serve is made here.
+
+    Raises Broken.
+    """
     rows = await database.read(_ring(), {"in_algorithm": keys.algorithm})
     if not rows and keys.algorithm != "HS256":
         await rotate(database, seal, keys.algorithm, keys.lifetime, at_once=True)
         rows = await database.read(_ring(), {"in_algorithm": keys.algorithm})
-    keys.put([_opened(seal, row, keys.algorithm) for row in rows])
-
-
-def _opened(seal: Seal, row: Any, algorithm: Algorithm) -> Key:
-    try:
-        return Key(seal.open(PURPOSE, row.sealed), algorithm, row.signs_from, row.former_until)
-    except Broken:
-        raise Unreadable(
-            "The signing keys in the database were sealed under another JWT_SECRET. Set JWT_SECRET_FORMER to the one "
-            "before, or run `tend keys rotate --at-once` to begin anew."
-        ) from None
-
-
-class Unreadable(Exception):
-    """The ring cannot be opened with the configured secrets."""
+    opened = ((seal.open(PURPOSE, row.sealed), row) for row in rows)
+    keys.put([Key(secret, keys.algorithm, row.signs_from, row.former_until) for secret, row in opened])
 
 
 async def rotate(database: Database, seal: Seal, algorithm: Algorithm, lifetime: int, *, at_once: bool = False) -> bool:
@@ -122,7 +134,7 @@ def _ring() -> Query:
             epoch(KEYS.c.signs_from).label("signs_from"),
             epoch(KEYS.c.former_until).label("former_until"),
         )
-        .where(_of())
+        .where(_of(), ~_outlived())
         .order_by(KEYS.c.number)
     )
 
@@ -157,11 +169,16 @@ def _all() -> Query:
 
 @statement
 def _purge() -> Delete:
+    return delete(KEYS).where(_outlived())
+
+
+def _outlived() -> ColumnElement[bool]:
+    """A later one says that those before it are not read any more: nor need they be opened."""
     later = KEYS.alias("later")
     outlived = select(later.c.number).where(
         later.c.algorithm == KEYS.c.algorithm, later.c.number > KEYS.c.number, later.c.former_until < CLOCK
     )
-    return delete(KEYS).where(outlived.correlate(KEYS).exists())
+    return outlived.correlate(KEYS).exists()
 
 
 @statement
