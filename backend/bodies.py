@@ -4,6 +4,7 @@ A body of 16 MiB can be five million empty lists: 12 seconds of a core, and 400 
 """
 
 import re
+from collections import Counter
 from itertools import islice
 from typing import Final
 
@@ -14,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import handlers
 from backend.deps import holder_of
 from backend.errors import Unsupported
+from backend.rules.addresses import client_address
 
 SMALL_BYTES: Final = 64 * 1024  # never refused for what others send
 HELD_BYTES: Final = 64 * 1024 * 1024  # by a worker, of larger ones, until they are answered
+HELD_BYTES_OF_ONE: Final = HELD_BYTES // 2  # for one address: others still come through
 MOST_PARTS: Final = 100_000  # of JSON; the largest batch that can be meant has about 60,000
 # A string to its end, or to that of the body; possessive, so that no quote is looked at twice.
 _PARTS: Final = re.compile(rb'[\[{,]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -40,6 +43,7 @@ class Bodies:
         self.app = app
         self.large = large
         self.held = 0  # bytes
+        self.of: Counter[str] = Counter()  # bytes of larger ones, by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
@@ -54,31 +58,27 @@ class Bodies:
         except Exception as error:
             await (await handlers.answer_to(Request(scope), error))(scope, receive, send)
             return
-        body = _Body(receive, b"json" in headers.get(b"content-type", b"").lower(), self)
+        body = _Body(scope, receive, b"json" in headers.get(b"content-type", b"").lower(), self)
         try:
             await self.app(scope, body.receive, send)
         finally:
-            self.held -= body.size
+            body.let_go()
 
 
 class _Body:
     """One that is being received; what is wrong with it is raised where it is read."""
 
-    def __init__(self, receive: Receive, is_json: bool, among: Bodies) -> None:
-        self._receive = receive
+    def __init__(self, scope: Scope, receive: Receive, is_json: bool, among: Bodies) -> None:
+        self._scope, self._receive = scope, receive
         self._among = among
         self._pieces: list[bytes] | None = [] if is_json else None
-        self.size = 0
+        self._size = 0
+        self._address = ""  # of a larger one
 
     async def receive(self) -> Message:
         message = await self._receive()
         piece: bytes = message.get("body", b"")
-        self.size += len(piece)
-        self._among.held += len(piece)
-        if self._among.held > HELD_BYTES and self.size > SMALL_BYTES:
-            raise HTTPException(
-                503, "Too much is being sent here at once.", {"Retry-After": "5", "Connection": "close"}
-            )
+        self._hold(len(piece))
         if self._pieces is not None:
             self._pieces.append(piece)
             if not message.get("more_body"):
@@ -86,3 +86,23 @@ class _Body:
                 if b"\0" in whole or holds_too_much(whole):  # UTF-16 has zeros (RFC 8259, section 8.1)
                     raise HTTPException(400)
         return message
+
+    def _hold(self, size: int) -> None:
+        self._size += size
+        self._among.held += size
+        if self._size <= SMALL_BYTES:
+            return
+        if not self._address:
+            self._address, size = client_address(self._scope), self._size
+        self._among.of[self._address] += size
+        if self._among.held > HELD_BYTES or self._among.of[self._address] > HELD_BYTES_OF_ONE:
+            raise HTTPException(
+                503, "Too much is being sent here at once.", {"Retry-After": "5", "Connection": "close"}
+            )
+
+    def let_go(self) -> None:
+        self._among.held -= self._size
+        if self._address:
+            self._among.of[self._address] -= self._size
+            if not self._among.of[self._address]:
+                del self._among.of[self._address]

@@ -1,14 +1,16 @@
 """The command line: `tend --help`."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from logging.config import dictConfig
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -35,6 +37,8 @@ GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal com
 # Before a worker that does not answer its supervisor is replaced. With uvicorn's 5, one that starts on a busy or a
 # small machine is killed before it is there, and the next as well: half a core takes five to import.
 STUCK_SECONDS: Final = 60
+
+log = logging.getLogger("tend")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,9 +68,9 @@ def main() -> None:
     except (UndefinedTable, UndefinedColumn):
         fail("The database is not at this code's migration. Run `tend migrate` first.")
     except TendError as error:
-        fail(f"{error.detail}\nIs DATABASE_URL right?" if isinstance(error, Unavailable) else error.detail)
+        fail(f"{error.detail}\nIs its address right?" if isinstance(error, Unavailable) else error.detail)
     except OperationalError as error:
-        fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs DATABASE_URL right?")
+        fail(f"The database cannot be reached: {str(error.orig).splitlines()[0]}\nIs its address right?")
 
 
 def _stop(number: int, _frame: Any) -> NoReturn:
@@ -74,9 +78,9 @@ def _stop(number: int, _frame: Any) -> NoReturn:
     sys.exit(128 + number)
 
 
-def upgrade() -> None:
+def upgrade(say: Callable[[str], None] = errors.print) -> None:
     """To the newest migration, on the direct connection if there is one."""
-    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": errors.print})
+    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": say})
     command.upgrade(alembic, "head")
 
 
@@ -108,15 +112,17 @@ def serve(
     """
     parent = os.getppid()
     settings = config.load()
+    dictConfig(logs.config(settings))
+    say = log.info if settings.logs_json else errors.print
     listener = _listen(settings)
     try:
-        with database() as ready:
-            upgrade()
+        with database(make=True, say=say) as ready:
+            upgrade(say)
             _announce(ready, listener)
             _run(ready, listener, parent if until_parent_exits else None)
     finally:
         listener.close()
-    errors.print("Stopped.")
+    say("Stopped.")
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -138,6 +144,9 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 # nosec B104
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     base = f"http://{shown}:{port}"
+    if settings.logs_json:
+        log.info("Tend is at %s", base)
+        return
     console.print(f"\n[bold]Tend is at {base}[/bold]", soft_wrap=True)
     console.print(f"Try it at     {base}/docs", soft_wrap=True)
     console.print(
@@ -199,7 +208,7 @@ def _counting(settings: Settings) -> Iterator[None]:
 @app.command()
 def migrate() -> None:
     """Bring the database to this code's migration; safe to run again, and while the service runs."""
-    with database():
+    with database(make=True):
         upgrade()
         console.print("The database is at the newest migration.")
 
@@ -227,7 +236,7 @@ def load(
     except bulk.Refused as refusal:
         fail(str(refusal))
     size = file.stat().st_size
-    with database() as settings, _progress() as progress:
+    with database(make=True) as settings, _progress() as progress:
         upgrade()
         task = progress.add_task("Loading", total=size, rows=0)
 
@@ -264,7 +273,7 @@ def demo() -> None:
     """Make a demo account with some tasks, and print its password. Again: a new password, the same tasks."""
     from backend.services import demo as demonstration
 
-    with database() as settings:
+    with database(make=True) as settings:
         upgrade()
         email, password, count = asyncio.run(demonstration.make(settings))
     console.print(f"Sign in as [bold]{email}[/bold] with the password [bold]{password}[/bold]: {count} tasks.")

@@ -55,6 +55,10 @@ class EmbeddedError(Exception):
     """The embedded server cannot run here; the message says why and what to do."""
 
 
+def exists(data_dir: Path) -> bool:
+    return (data_dir / "pg" / "PG_VERSION").exists()
+
+
 @contextmanager
 def server(
     data_dir: Path, settings: dict[str, str] | None = None, say: Callable[[str], None] = lambda _: None

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import fastapi_offline
 from fastapi import FastAPI
@@ -16,7 +16,7 @@ from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import config, handlers, hardening, memory, orphans
+from backend import config, handlers, hardening, memory, openapi, orphans
 from backend.bodies import Bodies
 from backend.direct import Direct, Read, Write
 from backend.routers import (
@@ -35,7 +35,6 @@ from backend.routers import (
     tasks,
     well_known,
 )
-from backend.routers.answers import Problem
 from backend.rules import filters
 from backend.schemas.tasks import TaskCreate
 from backend.security import passwords
@@ -165,6 +164,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         app.include_router(room.router)
     if watch.metrics:
         app.include_router(metrics.router)
+    openapi.install(app)
     _serve_docs(app)
     hardening.install(app, settings)
     app.add_middleware(Watched, watch=watch, templates=Templates(app.routes))
@@ -192,27 +192,3 @@ def _serve_docs(app: FastAPI) -> None:
     @app.get("/docs/oauth2-redirect", include_in_schema=False)
     async def oauth2_redirect() -> HTMLResponse:
         return hardening.page(get_swagger_ui_oauth2_redirect_html())
-
-    generated = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        """With the one shape of all errors in place of FastAPI's own."""
-        if app.openapi_schema is not None:
-            return app.openapi_schema
-        schema = generated()
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = schema["components"]["schemas"]
-        schemas |= {**problem.pop("$defs"), "Problem": problem}
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        schema["components"]["securitySchemes"]["Token"] = {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "An access token that you have already, or a personal access token (`tend_…`).",
-        }
-        for operation in (operation for methods in schema["paths"].values() for operation in methods.values()):
-            if "security" in operation:
-                operation["security"].append({"Token": []})
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -21,12 +21,34 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def database() -> Iterator[Settings]:
-    """The settings with the address of a database: the configured one, or the embedded one while this lasts."""
+def interruptible(outcome: str) -> Iterator[None]:
+    """Ctrl-C says what became of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(f"Interrupted. {outcome}", soft_wrap=True)
+        sys.exit(130)
+
+
+def no_database(settings: Settings) -> str:
+    return (
+        f"There is no database: DATABASE_URL is not set, and none is in {settings.data_dir.resolve()}.\n"
+        "Set DATABASE_URL, or run this in the folder in which the service runs (or with its DATA_DIR)."
+    )
+
+
+@contextmanager
+def database(*, make: bool = False, say: Callable[[str], None] = errors.print) -> Iterator[Settings]:
+    """The settings with the address of a database: the configured one, or the embedded one while this lasts.
+
+    `make`: an embedded one, where there is none yet. Without it, a command in the wrong folder would work on nothing.
+    """
     settings = config.load()
     if settings.database_url:
         yield settings
         return
-    with embedded.server(settings.data_dir, say=errors.print) as url:
+    if not make and not embedded.exists(settings.data_dir):
+        fail(no_database(settings))
+    with embedded.server(settings.data_dir, say=say) as url:
         os.environ["DATABASE_URL"] = url  # for the workers, which read the environment anew
         yield config.load()

@@ -1,5 +1,6 @@
 """A real replica: a copy of a running server by pg_basebackup, which streams what the server writes."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,9 @@ def streaming(folder: Path) -> Iterator[Streaming]:
             "stream",
         ]
         subprocess.run([*command, "-c", "fast", "-D", str(copy.data)], check=True, capture_output=True)
-        subprocess.run(["chown", "-R", f"--reference={folder / 'primary' / 'pg'}", str(copy.data)], check=True)
+        owner = (folder / "primary" / "pg").stat()
+        for each in (copy.data, *copy.data.rglob("*")):
+            os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
         copy.start(lambda _: None, alone=True)
         both = Streaming(primary, copy.url)
         try:

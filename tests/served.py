@@ -30,7 +30,7 @@ class Served:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.read(0.2)
-            address = re.search(r"Tend is at (\S+)", self.printed)
+            address = re.search(r'Tend is at (http[^\s"]+)', self.printed)
             if address and "Application startup complete" in self.printed:
                 return address[1]
             if self.process.poll() is not None:

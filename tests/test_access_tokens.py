@@ -16,7 +16,7 @@ from backend.security.opaque import is_personal_token, personal_token
 from backend.services import access_tokens, accounts
 from backend.services.recognition import Recognition
 from backend.state import State
-from tests.client import Client, Json, Statements
+from tests.client import Client, Json, Statements, another_session
 from tests.test_input import assert_problem
 from tests.test_walls import BODIES, anything, filled, routes
 
@@ -164,6 +164,24 @@ async def test_no_more_than_50(alice: Client, monkeypatch: pytest.MonkeyPatch) -
     (newest, *_) = (await alice.get("/v1/me/tokens")).json()["items"]
     assert (await alice.delete(f"/v1/me/tokens/{newest['id']}")).status_code == 204
     await made(alice, "tasks:read")
+
+
+async def test_whom_the_operator_signs_out_has_no_session_and_no_token_left(
+    state: State, alice: Client, bob: Client, recognition: Recognition
+) -> None:
+    script, _ = await made(alice, "tasks:read")
+    assert {alice.email, bob.email} <= set(await accounts.signed_in(state.database))
+
+    assert await accounts.sign_out(state.database, alice.email.upper())
+    recognition.forget_all()
+
+    for gone in (alice, script):
+        assert_problem(await gone.get("/v1/tasks"), 401)
+    assert (await bob.get("/v1/tasks")).status_code == 200
+    assert alice.email not in await accounts.signed_in(state.database)
+    again = await another_session(alice.http, state, alice.user_id, alice.email)
+    assert (await again.get("/v1/me/audit")).json()["items"][1]["kind"] == "signed_out_everywhere"
+    assert not await accounts.sign_out(state.database, "nobody@example.com")
 
 
 async def test_a_disabled_account_s_tokens_are_refused(alice: Client, state: State, recognition: Recognition) -> None:

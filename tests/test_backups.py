@@ -287,6 +287,42 @@ def test_a_target_that_is_in_use_is_given_up_soon_and_says_why(
         assert "users" in tables(target)
 
 
+def test_a_target_to_which_an_idle_service_is_connected_is_left_alone(server: str, plain: Path) -> None:
+    with (
+        another(server, "target", servers.TEMPLATE) as target,
+        psycopg.connect(target.replace("+psycopg", ""), application_name="tend"),
+    ):
+        refused = tend("restore", plain, "--into", bare(target), "--replace")
+        assert (refused.code, "connected to that database (1 times)" in refused.said) == (1, True)
+        assert rows(target, "SELECT count(*) FROM tasks") == [(0,)]
+
+        assert tend("restore", plain, "--into", bare(target), "--replace", "--force").code == 0
+
+
+def test_a_folder_of_backups_in_place_of_one_names_the_newest(copy: Path) -> None:
+    done = tend("verify-backup", copy.parent)
+
+    assert (done.code, str(copy) in done.said) == (1, True)
+
+
+def test_a_command_in_the_wrong_folder_makes_no_database(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ("backup", "backups"),
+        ("restore-epoch",),
+        ("keys", "list"),
+        ("account", "disable", "ada@example.com"),
+        ("clean",),
+        ("doctor",),
+    ):
+        done = tend(*command, DATABASE_URL="", DATA_DIR=str(tmp_path / "data"))
+        assert done.code == 1
+        assert "DATABASE_URL" in done.said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_configured_database_is_replaced_only_when_asked(plain: Path, empty: str) -> None:
     for configured, options in ((empty, ()), (empty, ("--into", bare(empty)))):
         refused = tend("restore", plain, *options, DATABASE_URL=configured)
@@ -362,7 +398,10 @@ def wait_for(url: str, statement: str) -> None:
 
 
 @pytest.mark.long
-def test_a_backup_that_is_interrupted_leaves_nothing(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_backup_that_is_interrupted_leaves_nothing(
+    server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
     with another(server, "busy", servers.TEMPLATE) as url:
         process = subprocess.Popen(
             [sys.executable, "-m", "backend.cli", "backup", str(tmp_path / "backups")],
@@ -371,9 +410,10 @@ def test_a_backup_that_is_interrupted_leaves_nothing(server: str, tmp_path: Path
         with locked(url, "throttles"):
             wait_for(url, "^LOCK .*throttles")
             assert [path.name.startswith(".") for path in (tmp_path / "backups").iterdir()] == [True]
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 128 + signal.SIGTERM
+            process.send_signal(number)
+            assert process.wait(20) == code
             assert not any((tmp_path / "backups").iterdir())
+    assert ("Interrupted. No backup was made." in capfd.readouterr().err) is (number == signal.SIGINT)
 
 
 def test_what_a_killed_backup_left_is_removed_by_the_next_and_one_at_work_is_not(tmp_path: Path) -> None:
@@ -420,7 +460,7 @@ def test_a_check_fails_when_the_newest_is_too_old_or_there_is_none(copy: Path, t
     assert (late.code, "too old" in late.said) == (1, True)
     (tmp_path / "none").mkdir()
     assert tend("check-backups", tmp_path / "none").code == 1
-    assert tend("check-backups", tmp_path, "--within", "soon").code == 1
+    assert tend("check-backups", tmp_path, "--within", "soon").code == 2
 
 
 def test_a_pooler_is_refused_and_so_is_a_password_that_others_would_see(plain: Path, tmp_path: Path) -> None:

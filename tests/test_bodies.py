@@ -116,6 +116,33 @@ async def test_when_much_is_being_sent_a_large_body_is_503_and_a_small_one_taken
     assert (await alice.post("/v1/tasks", content=large, headers=JSON)).status_code == 201
 
 
+async def test_one_address_has_a_part_of_what_may_be_sent_at_once(
+    http: httpx.AsyncClient, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "HELD_BYTES_OF_ONE", 200_000)
+    large = b" " * 150_000 + TASK
+    app = http._transport.app  # type: ignore[attr-defined]
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" " * 150_000
+        halfway.set()
+        await go_on.wait()
+        yield TASK
+
+    first: asyncio.Task[Any] = asyncio.create_task(alice.post("/v1/tasks", content=slow(), headers=JSON))
+    await halfway.wait()
+
+    assert_problem(await alice.post("/v1/tasks", content=large, headers=JSON), 503)
+    elsewhere = httpx.ASGITransport(app, client=("203.0.113.7", 1))
+    async with httpx.AsyncClient(transport=elsewhere, base_url="http://tend") as other:
+        theirs = {**JSON, "Authorization": f"Bearer {bob.token}"}
+        assert (await other.post("/v1/tasks", content=large, headers=theirs)).status_code == 201
+    go_on.set()
+    assert (await first).status_code == 201
+    assert (await alice.post("/v1/tasks", content=large, headers=JSON)).status_code == 201
+
+
 class Silent(asyncio.Transport):
     """A connection whose other end takes all that is written."""
 

@@ -112,7 +112,7 @@ def test_an_address_to_which_nobody_should_be_sent_back_is_refused(
 ) -> None:
     monkeypatch.setenv("OIDC_REDIRECT_URIS", json.dumps(["https://example.com/", address]))
 
-    with pytest.raises(SettingsError, match=r"^OIDC_REDIRECT_URIS: 1: expected https://"):
+    with pytest.raises(SettingsError, match=r"^OIDC_REDIRECT_URIS: number 2: expected https://"):
         config.load()
 
 
@@ -136,6 +136,30 @@ def test_providers_are_read_and_their_secrets_do_not_show(monkeypatch: pytest.Mo
     assert settings.oidc_providers["google"].scope == "openid email profile"
     assert settings.oidc_providers["google"].client_secret is None
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PREPARED_STATEMENTS", "maybe", "PREPARED_STATEMENTS: expected auto, true or false"),
+        ("CORS_ORIGINS", "https://a.example,x", "CORS_ORIGINS: number 2: an origin without its scheme"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        config.load()
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(("value", "said"), [("auto", "auto"), ("true", True), ("0", False)])
+def test_prepared_statements_are_decided_or_found_out(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: bool | str
+) -> None:
+    monkeypatch.setenv("PREPARED_STATEMENTS", value)
+    assert config.load().prepared_statements == said
 
 
 def test_all_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from backend.operations import distribute
 
 STAND_INS = """
 CREATE TABLE asked (number int GENERATED ALWAYS AS IDENTITY, of regclass, by text, beside text);
+CREATE VIEW citus_tables AS SELECT of AS table_name FROM asked;
 CREATE FUNCTION create_reference_table(regclass) RETURNS void LANGUAGE sql AS
     $$ INSERT INTO asked (of) VALUES ($1) $$;
 CREATE FUNCTION create_distributed_table(of regclass, by text, colocate_with text) RETURNS void LANGUAGE sql AS
@@ -22,7 +23,7 @@ def test_every_table_of_a_user_is_distributed_by_user_beside_the_others(empty_da
     engine = create_engine(empty_database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(STAND_INS))
-        for each in others:
+        for each in (*others, *others):  # the second time it finds all of it done
             connection.execute(text(each))
         asked = connection.execute(text("SELECT of::text, by, beside FROM asked ORDER BY number")).all()
         triggers = text("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE '%version_grows'")

@@ -79,6 +79,7 @@ def test_for_people_each_check_is_a_line(doctor: Doctor, database_url: str) -> N
     done = CliRunner().invoke(app, ["doctor"], env=given)
 
     assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("ok      configuration ")
     assert "ok      migrations" in done.stdout
     assert "0 failed" in done.stdout
 
@@ -89,6 +90,14 @@ def test_settings_that_cannot_be_read_leave_all_else_out(doctor: Doctor) -> None
     assert levels(found, "fail") == {"configuration"}
     assert "JWT_SECRET" in found["configuration"]["said"]
     assert levels(found, "skipped") == set(found) - {"configuration"}
+
+
+def test_where_there_is_no_database_none_is_made(doctor: Doctor, tmp_path: Path) -> None:
+    found = doctor(ENVIRONMENT="development", DATABASE_URL="", JWT_SECRET="")
+
+    assert levels(found, "fail") == {"database"}
+    assert "DATABASE_URL" in found["database"]["advice"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_that_production_should_not_have(doctor: Doctor) -> None:

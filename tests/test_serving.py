@@ -1,5 +1,6 @@
 """`tend serve` as a process: it starts, stops, and survives being killed."""
 
+import json
 import os
 import signal
 import socket
@@ -67,14 +68,17 @@ def titles(client: httpx.Client) -> set[str]:
 
 
 def test_a_signal_ends_everything_and_leaves_no_process(data_dir: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with serving(data_dir) as server:
+    for number, form in ((signal.SIGTERM, "text"), (signal.SIGINT, "json")):
+        with serving(data_dir, LOG_FORMAT=form) as server:
             assert httpx.get(f"{server.url}/health/ready").status_code == 200
 
             assert server.stop(number) == 0
 
             assert processes_of(data_dir) == []
-            assert server.printed.rstrip().endswith("Stopped.")
+            if form == "text":
+                assert server.printed.rstrip().endswith("Stopped.")
+            else:
+                assert [json.loads(line)["event"] for line in server.printed.splitlines()][-1] == "Stopped."
 
 
 @pytest.mark.long

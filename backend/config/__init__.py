@@ -16,6 +16,7 @@ from backend.config.registration import RedirectURIs, Registrations
 from backend.config.values import (
     SMTPURL,
     AppURL,
+    Decided,
     Networks,
     Origins,
     PostgresURL,
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
         le=300,
         description="Waiting for a connection and for a statement's answer; past it the answer is 503.",
     )
-    prepared_statements: bool | Literal["auto"] = Field(
+    prepared_statements: Decided = Field(
         "auto",
         description="Faster by a tenth to a third; through a pooler that does not keep them (PgBouncer before 1.22), "
         "wrong. `auto` finds out at the first connection; `true` and `false` decide.",
@@ -244,6 +245,10 @@ class Settings(BaseSettings):
         return self.metrics_token is not None or self.environment == "development"
 
     @property
+    def logs_json(self) -> bool:
+        return self.log_format == "json" or (self.log_format == "auto" and self.environment == "production")
+
+    @property
     def direct_url(self) -> str | None:
         """The address for what needs a session of its own; None is the embedded one's."""
         return self.direct_database_url or self.database_url
@@ -297,7 +302,8 @@ def load() -> Settings:
         for error in wrong.errors(include_input=False, include_url=False):
             message = error["msg"].removeprefix("Value error, ")
             first, *rest = error["loc"] or ("",)
-            place = [str(first).upper(), *map(str, rest)] if first else []
+            inside = [f"number {key + 1}" if isinstance(key, int) else key for key in rest]
+            place = [str(first).upper(), *inside] if first else []
             lines.append(": ".join([*place, message]))
         raise SettingsError("\n".join(lines)) from None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import certifi
-from pydantic import AfterValidator, AnyUrl, BeforeValidator, HttpUrl, SecretStr, ValidationError
+from pydantic import AfterValidator, AnyUrl, BeforeValidator, HttpUrl, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import NoDecode
 
 
@@ -96,10 +96,20 @@ def recipient(key: str) -> str:
     return key
 
 
+def decided(given: Any) -> Any:
+    """As other switches are written, or `auto`. Raises ValueError."""
+    if given == "auto":
+        return given
+    try:
+        return TypeAdapter(bool).validate_python(given)
+    except ValidationError:
+        raise ValueError("expected auto, true or false") from None
+
+
 PostgresURL = Annotated[str, AfterValidator(postgres_url)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(listed)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], NoDecode, BeforeValidator(listed)]
-
+Decided = Annotated[bool | Literal["auto"], BeforeValidator(decided)]
 Recipients = Annotated[tuple[Annotated[str, AfterValidator(recipient)], ...], NoDecode, BeforeValidator(listed)]
 
 

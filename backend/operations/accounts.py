@@ -3,10 +3,12 @@
 from typing import Annotated
 
 import typer
+from rich.progress import track
 
 from backend.operations.working import with_state
 from backend.services import accounts, housekeeping, second_factors
-from backend.terminal import console, fail
+from backend.state import State
+from backend.terminal import console, errors, fail
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Other people's accounts.")
 
@@ -35,6 +37,33 @@ def second_factor_off(email: Email) -> None:
     if not with_state(lambda state: second_factors.turn_off_for(state.database, email)):
         fail(f"No account with the address {email} has a second factor.")
     console.print(f"{email} signs in with the password alone.", markup=False)
+
+
+@app.command()
+def sign_out(
+    email: Annotated[str | None, typer.Argument(help="The account's address.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="All accounts.")] = False,
+) -> None:
+    """End somebody's sessions and delete their personal access tokens, or everybody's: within 10 seconds none works.
+
+    For an account that was taken over, and for all of them after a backup was restored, in which sessions and tokens
+    live that had ended since. It can be run again, and goes on where it was interrupted.
+    """
+    if (email is None) is not everybody:
+        raise typer.BadParameter("give an address, or --everybody", param_hint="EMAIL")
+    if email is not None:
+        if not with_state(lambda state: accounts.sign_out(state.database, email)):
+            fail(f"No account has the address {email}.")
+        console.print(f"{email} is signed out everywhere.", markup=False)
+        return
+
+    async def all_of_them(state: State) -> int:
+        keys = await accounts.signed_in(state.database)
+        for key in track(keys, "Signing out", console=errors, disable=not errors.is_terminal):
+            await accounts.sign_out(state.database, key)
+        return len(keys)
+
+    console.print(f"{with_state(all_of_them):,} accounts were signed in, and are no longer.")
 
 
 def clean() -> None:

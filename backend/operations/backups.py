@@ -20,7 +20,7 @@ from backend.operations import envelopes, manifests, restores, snapshots
 from backend.operations.clients import reached
 from backend.operations.envelopes import Identities
 from backend.operations.manifests import Backup, Bar, Step
-from backend.terminal import console, database, errors, fail
+from backend.terminal import console, database, errors, fail, interruptible
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -63,8 +63,8 @@ def backup(
     if verify and settings.backup_recipients and not identities:
         fail("An encrypted backup is verified with its private key: add --identity, or verify it where the key is.")
     try:
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (
+            interruptible("No backup was made."),
             database() as ready,
             _progress() as bar,
             reached(_configured(ready, "Backups")) as server,
@@ -74,7 +74,7 @@ def backup(
             made = manifests.publish(folder, manifest)
         console.print(f"{made.folder}: {manifest.bytes:,} bytes.", soft_wrap=True, markup=False)
         if verify:
-            with _progress() as bar:
+            with interruptible("The backup was made, and not verified."), _progress() as bar:
                 _verify(made, identities, bar)
             console.print("Verified: every table came out as it went in.")
         gone = manifests.keep(target, made, keep) if keep else []
@@ -107,7 +107,7 @@ def check_backups(
     """
     parts = re.fullmatch(r"([1-9]\d{0,5})([mhd])", within)
     if not parts:
-        fail(f"--within: expected a number and m, h or d, like 26h, and got {within}.")
+        raise typer.BadParameter(f"expected a number and m, h or d, like 26h, and got {within}.", param_hint="--within")
     oldest = datetime.now(UTC) - timedelta(**{UNITS[parts[2]]: int(parts[1])})
     newest = {each.manifest.database: each for each in manifests.among(target)}
     if not newest:
@@ -130,6 +130,9 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Delete what the target holds; needed for the configured database.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though the service is connected to it; what it writes meanwhile is lost.")
+    ] = False,
     identity: Identity = None,
 ) -> None:
     """Restore a backup into an empty database, or with `--replace` in place of what is there.
@@ -138,8 +141,8 @@ def restore(
     what was backed up, and new epochs, by which clients learn that what they have may not be right any more. Whatever
     goes wrong, the target stays as it was.
 
-    Stop the service before. Without `--into` it is the configured database (DIRECT_DATABASE_URL, DATABASE_URL or the
-    embedded one), which asks for `--replace` though it be empty.
+    Stop the service before: a database to which one is connected is left alone. Without `--into` it is the configured
+    database (DIRECT_DATABASE_URL, DATABASE_URL or the embedded one), which asks for `--replace` though it be empty.
     """
     settings = config.load()
     found, identities = manifests.read(made), _identities(identity)
@@ -153,13 +156,13 @@ def restore(
         fail("That is the configured database: add --replace to put the backup in place of what it holds.")
     if address:
         pooler.refuse(address, "Restores", "--into")
-    with _progress() as bar:
+    with _progress() as bar, interruptible("What was there is as it was."):
         found.check(bar)
         if address:
-            _restore(found, address, identities, bar, replace)
+            _restore(found, address, identities, bar, replace, force)
         else:
-            with database() as ready:
-                _restore(found, _configured(ready, "Restores"), identities, bar, replace)
+            with database(make=True) as ready:
+                _restore(found, _configured(ready, "Restores"), identities, bar, replace, force)
     console.print("Restored: every table is as it was backed up, and the epochs are new.")
     if found.manifest.migration < SCHEMA_VERSION:
         console.print("Next: `tend migrate`, since the backup is older than this code. Then start the service.")
@@ -180,8 +183,14 @@ def restore_epoch() -> None:
     console.print(f"{users:,} users have a new epoch. Start the service now.")
 
 
-def _restore(found: Backup, address: str, identities: Identities, bar: Bar, replace: bool) -> None:
+def _restore(found: Backup, address: str, identities: Identities, bar: Bar, replace: bool, force: bool) -> None:
     with reached(address) as server:
+        if (users := restores.connected(server)) and not force:
+            fail(
+                f"The service is connected to that database ({users} times): stop it, since what it writes from now on "
+                "would be lost. If it is stopped, those are a pooler's, which keeps them for some minutes: wait, or "
+                "add --force. Nothing was touched."
+            )
         if not replace and restores.has_tables(server):
             fail(
                 "The target holds tables: add --replace to delete them, or name an empty database. Nothing was touched."

@@ -24,6 +24,7 @@ from backend.connection import CONNECT_SECONDS, arguments
 from backend.errors import TendError
 from backend.operations import relay
 
+COMMAND: Final = "tend command"  # what Postgres calls these connections; those of the service are `tend`
 PROGRAMS: Final = ("pg_dump", "pg_restore", "psql")
 
 
@@ -52,7 +53,7 @@ class Server:
 @contextmanager
 def reached(url: str) -> Iterator[Server]:
     """Raises BackupError."""
-    given = {"connect_timeout": CONNECT_SECONDS, **arguments(url), "application_name": "tend"}
+    given = {"connect_timeout": CONNECT_SECONDS, **arguments(url), "application_name": COMMAND}
     try:
         connection = psycopg.connect(**given, autocommit=True)
     except psycopg.OperationalError as error:

@@ -38,11 +38,17 @@ def statements() -> Iterator[str]:
     for each in distributed():  # Citus refuses triggers on distributed tables; this one asserts what the door does
         yield f"DROP TRIGGER IF EXISTS {each.name}_version_grows ON {each.name}"
     for each in referred_to():
-        yield f"SELECT create_reference_table('{each.name}')"
+        yield f"SELECT create_reference_table('{each.name}') {_unless_done(each)}"
     first, *others = distributed()
-    yield f"SELECT create_distributed_table('{first.name}', 'user_id', colocate_with => 'none')"
+    yield f"SELECT create_distributed_table('{first.name}', 'user_id', colocate_with => 'none') {_unless_done(first)}"
     for each in others:
-        yield f"SELECT create_distributed_table('{each.name}', 'user_id', colocate_with => '{first.name}')"
+        move = f"create_distributed_table('{each.name}', 'user_id', colocate_with => '{first.name}')"
+        yield f"SELECT {move} {_unless_done(each)}"
+
+
+def _unless_done(each: Table) -> str:
+    """So that all of it can be run again after one of them failed."""
+    return f"WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = '{each.name}'::regclass)"
 
 
 def distribute(

@@ -96,6 +96,10 @@ def read(folder: Path) -> Backup:
     """Raises BackupError."""
     try:
         return Backup(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
+    except FileNotFoundError:
+        inside = among(folder)
+        advice = f" There are {len(inside)} in it; the newest is {inside[-1].folder}." if inside else ""
+        raise BackupError(f"{folder} is no backup: it has no {MANIFEST}.{advice}") from None
     except OSError as error:
         raise BackupError(f"{folder} is no backup: its {MANIFEST} cannot be read ({error.strerror}).") from None
     except ValidationError:
@@ -116,8 +120,9 @@ def among(target: Path) -> list[Backup]:
 def draft(target: Path) -> Iterator[Path]:
     """A folder that only we may enter and no one takes for a backup; gone afterwards, unless it was moved.
 
-    What a killed process left is removed first: nobody holds its lock any more.
+    `target` is made when it is not there. What a killed process left is removed first: nobody holds its lock any more.
     """
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in target.glob(f"{DRAFT}*"):
         with suppress(OSError), _held(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -53,6 +53,14 @@ def has_tables(server: Server) -> bool:
     return bool(server.connection.execute(COLUMNS).fetchone())
 
 
+def connected(server: Server) -> int:
+    """How many connections of the service's there are to this database, at work or idle."""
+    row = server.connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tend'"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def tables_of(backup: Backup, identities: Identities) -> dict[str, Figures]:
     """What the tables held. The first thing that needs the private key. Raises BackupError."""
     content = BytesIO()
@@ -128,13 +136,21 @@ class _Session:
         self.write(b"COMMIT;\n")
         self.process.stdin.close()
         if self.process.wait():
+            if "ERROR:" not in (said := self._said()):  # it was not refused: the connection broke
+                raise BackupError(
+                    f"The connection broke while all was being committed: {said}\nWhether it was restored is not "
+                    "known. Look at the target, or restore again with --replace."
+                )
             self._fail()
+
+    def _said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace").strip()
 
     def _fail(self) -> NoReturn:
         self.process.wait()
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace")
-        reason = next((line for line in said.splitlines() if "ERROR:" in line or "FATAL:" in line), said.strip())
+        said = self._said()
+        reason = next((line for line in said.splitlines() if "ERROR:" in line or "FATAL:" in line), said)
         advice = "Stop the service, which uses its tables, and try again." if "lock timeout" in reason else ""
         raise BackupError(f"The database did not take it: {reason}\nNothing was restored. {advice}".rstrip())
 

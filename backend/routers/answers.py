@@ -35,6 +35,7 @@ _SAID = {
     401: "No access token, or one that is not valid.",
     403: "Signed in, but not for this: `WWW-Authenticate` names the scope that the token has not.",
     404: "Not there, in the trash, or somebody else's.",
+    408: "The request did not come in time; the connection is closed.",
     409: "It is there already.",
     412: "The version is not one that If-Match names.",
     413: "The body is too large.",
@@ -56,6 +57,7 @@ _HEADERS = {
         ("RateLimit-Policy", "How often one may in how many seconds.", '"api";q=600;w=60'),
         ("Retry-After", "In seconds.", "12"),
         ("Tend-Change", "How far the changes of the user's data have come: for a request to name.", "42"),
+        ("X-Request-ID", "The request's name in the log; one that is sent is kept.", "0f8b1c3e5a7d4926"),
         ("WWW-Authenticate", "What is wrong with the token (RFC 6750, section 3).", 'Bearer error="invalid_token"'),
     )
 }
@@ -65,6 +67,10 @@ _ALWAYS = {
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
 }
+
+
+def header(name: str) -> dict[str, Any]:
+    return dict(_HEADERS[name])
 
 
 def with_headers(*names: str) -> dict[str, Any]:

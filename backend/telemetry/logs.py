@@ -37,9 +37,8 @@ def logger(name: str) -> Any:
 
 def config(settings: Settings) -> dict[str, Any]:
     """For `logging.config`, in each process. What others than Tend and uvicorn say below a warning is left out."""
-    production = settings.environment == "production"
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and production)
-    formatter = {"()": "backend.telemetry.logs.formatter", "as_json": as_json, "words": not production}
+    words = settings.environment != "production"
+    formatter = {"()": "backend.telemetry.logs.formatter", "as_json": settings.logs_json, "words": words}
     level = settings.log_level.upper()
     return {
         "version": 1,
@@ -47,7 +46,11 @@ def config(settings: Settings) -> dict[str, Any]:
         "formatters": {"default": formatter},
         "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "default"}},
         "root": {"handlers": ["default"], "level": "WARNING"},
-        "loggers": {"tend": {"level": level}, "uvicorn": {"level": level}},
+        "loggers": {
+            "tend": {"level": level},
+            "uvicorn": {"level": level},
+            "opentelemetry.trace.span": {"level": "ERROR"},  # it warns in the words of whoever sent a `tracestate`
+        },
     }
 
 

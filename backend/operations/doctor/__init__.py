@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from backend import config
+from backend import config, embedded
 from backend.operations.doctor import configuration, connections, data, outside
-from backend.operations.doctor.findings import Check, Finding, Level, Patient, examined, failed
-from backend.terminal import console, database
+from backend.operations.doctor.findings import Check, Finding, Level, Patient, examined, failed, fine
+from backend.terminal import console, database, no_database
 
 # In this order. A check that needs another one is left out when that one failed.
 CHECKS: Final = (
@@ -52,17 +52,24 @@ def doctor(
     fails, and 0 when there are only warnings. No secret is shown.
     """
     try:
-        config.load()
+        settings = config.load()
     except config.SettingsError as error:
         wrong = failed(str(error).replace("\n", "; "), "Correct the environment or `.env`; see `.env.example`.")
         skipped = [(check.name, check.left_out("configuration")) for check in CHECKS]
         _end([("configuration", wrong), *skipped], as_json)
-    with database() as settings:
-        _end(asyncio.run(_examine(Patient(settings), as_json)), as_json)
+    if not (settings.database_url or embedded.exists(settings.data_dir)):
+        none = failed("there is none", no_database(settings).splitlines()[-1])
+        rest = [(check.name, check.left_out("database")) for check in CHECKS if check.name != "database"]
+        _end([("database", none), *rest], as_json)
+    with database() as ready:
+        patient = Patient(ready, is_embedded=settings.database_url is None)
+        _end(asyncio.run(_examine(patient, as_json)), as_json)
 
 
 async def _examine(patient: Patient, as_json: bool) -> list[tuple[str, Finding]]:
-    found: dict[str, Finding] = {"configuration": Finding(Level.OK, "can be read")}
+    found: dict[str, Finding] = {"configuration": fine("can be read")}
+    if not as_json:
+        _show(*next(iter(found.items())))
     try:
         for check in CHECKS:
             found[check.name] = await examined(check, patient, found)
@@ -89,5 +96,6 @@ def _end(found: list[tuple[str, Finding]], as_json: bool) -> None:
         if found[0][1].level is Level.FAIL:  # the others were never begun
             for name, finding in found:
                 _show(name, finding)
-        console.print(f"\n{levels[Level.FAIL]} failed, {levels[Level.WARN]} warnings, {levels[Level.OK]} fine.")
+        warnings = f"{levels[Level.WARN]} warning{'' if levels[Level.WARN] == 1 else 's'}"
+        console.print(f"\n{levels[Level.FAIL]} failed, {warnings}, {levels[Level.OK]} fine.")
     raise typer.Exit(1 if levels[Level.FAIL] else 0)

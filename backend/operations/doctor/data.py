@@ -57,6 +57,8 @@ async def rights(patient: Patient) -> Finding:
     if read_only or not writable:
         why = "default_transaction_read_only is on" if read_only else "it lacks rights on a table"
         return failed(f"{user} cannot write: {why}", "Use the role that owns the tables.")
+    if superuser and patient.is_embedded:
+        return fine("the embedded database's own role, which nobody but this machine's user can be")
     if superuser:
         return warned(f"{user} is a superuser", "Use a role that owns this database and nothing else.")
     return fine(f"{user} may read and write, and is no superuser")

@@ -41,8 +41,9 @@ def failed(said: str, advice: str) -> Finding:
 class Patient:
     """The settings, and one connection for all checks that ask the database."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, is_embedded: bool = False) -> None:
         self.settings = settings
+        self.is_embedded = is_embedded  # the database, which whoever can enter its folder may do everything with
         self.pooled = False
         self._connection: psycopg.AsyncConnection[Any] | None = None
 

@@ -1,0 +1,54 @@
+"""The description at /openapi.json: what the routes say of themselves, and what is so everywhere."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from backend.routers.answers import Problem, header, problems
+
+
+def install(app: FastAPI) -> None:
+    generated = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(generated())  # which keeps it
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _complete(schema: dict[str, Any]) -> None:
+    _one_shape_of_errors(schema["components"]["schemas"])
+    schema["components"]["securitySchemes"]["Token"] = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token that you have already, or a personal access token (`tend_…`).",
+    }
+    late = problems(408)[408]
+    for operation in _operations(schema):
+        answers = operation["responses"]
+        if "requestBody" in operation:
+            answers["408"] = {**late, "headers": {}}
+        for status, answer in answers.items():
+            headers = answer.setdefault("headers", {})
+            headers["X-Request-ID"] = header("X-Request-ID")
+            if "security" in operation and status.startswith("2"):
+                headers.setdefault("Tend-Change", {**header("Tend-Change"), "required": False})
+        if "security" in operation:
+            operation["security"].append({"Token": []})
+
+
+def _one_shape_of_errors(schemas: dict[str, Any]) -> None:
+    """In place of FastAPI's own."""
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**problem.pop("$defs"), "Problem": problem}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in schema["paths"].values():
+        yield from methods.values()
