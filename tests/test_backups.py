@@ -258,6 +258,29 @@ def test_what_turns_out_wrong_in_the_middle_leaves_the_target_as_it_was(
         assert rows(target, "SELECT count(*) FROM tasks") == [(0,)]
 
 
+BROKEN_AT_COMMIT = (
+    "CREATE SCHEMA elsewhere",
+    "CREATE TABLE elsewhere.watched (id int)",
+    "CREATE FUNCTION elsewhere.go() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
+    "CREATE CONSTRAINT TRIGGER last AFTER INSERT ON elsewhere.watched DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION elsewhere.go()",
+    "CREATE FUNCTION elsewhere.watch() RETURNS event_trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN INSERT INTO elsewhere.watched VALUES (1); END $$",
+    "CREATE EVENT TRIGGER watching ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION elsewhere.watch()",
+)
+
+
+def test_a_connection_that_breaks_while_all_is_committed_leaves_the_outcome_open(server: str, plain: Path) -> None:
+    with another(server, "target", servers.TEMPLATE) as target:
+        for statement in BROKEN_AT_COMMIT:
+            rows(target, statement)
+
+        done = tend("restore", plain, "--into", bare(target), "--replace")
+
+        assert (done.code, "is not known" in done.said, "Nothing was" in done.said) == (1, True, False)
+
+
 def test_a_target_with_tables_is_left_alone_unless_it_is_to_be_replaced(source: str, server: str, plain: Path) -> None:
     with another(server, "target", servers.TEMPLATE) as target:
         rows(target, "CREATE TABLE newer (user_id uuid REFERENCES users, kind priority)")
