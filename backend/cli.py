@@ -79,7 +79,7 @@ def _stop(number: int, _frame: Any) -> NoReturn:
 
 
 def upgrade(say: Callable[[str], None] = errors.print) -> None:
-    """To the newest migration, on the direct connection if there is one."""
+    """To the newest migration, on the direct connection if there is one. One of a newer release stays where it is."""
     alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": say})
     command.upgrade(alembic, "head")
 
@@ -207,10 +207,13 @@ def _counting(settings: Settings) -> Iterator[None]:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this code's migration; safe to run again, and while the service runs."""
+    """Bring the database to this code's migration; safe to run again, and while the service runs.
+
+    A database that a newer release has migrated is left as it is: the release before works on it.
+    """
     with database(make=True):
         upgrade()
-        console.print("The database is at the newest migration.")
+        console.print("The database is ready for this release.")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Stopping without losing a request: nothing new comes in, what has come in is answered, then the door is shut.
 
 A listener that is closed resets the connections that wait in its queue, whose clients think they are connected and have
-sent their request. So for a moment the kernel lets nobody in any more while the workers still take out who is there.
+sent their request. So for a moment nobody is let in any more while the workers still take out who is there.
 Connections that stay open are seen to in `protocol.py`.
 """
 
@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import uvicorn
@@ -22,27 +22,47 @@ from uvicorn.supervisors import Multiprocess
 HANDSHAKE_SECONDS: Final = 0.3  # those that are under way come into the queue meanwhile
 QUEUE_SECONDS: Final = 5  # at most, to take out who waits: uvloop takes one between two rounds of requests
 _LOOK_SECONDS: Final = 0.05
-_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-# Classic BPF, which sees a segment from its TCP header on: byte 13 has the flags, SYN is 2 and ACK 16
-# (RFC 9293, section 3.1). A SYN alone asks for a connection; the ACK that ends a handshake must pass.
-_NO_NEW_ONES: Final = (
-    (0x30, 0, 0, 13),  # load the byte
-    (0x54, 0, 0, 0x12),  # and it
-    (0x15, 0, 1, 0x02),  # equal?
-    (0x06, 0, 0, 0),  # then drop
-    (0x06, 0, 0, 0xFFFF),  # else keep
-)
+_SO_ATTACH_REUSEPORT_CBPF: Final = 51  # asm-generic/socket.h
+_SECOND: Final = struct.pack("HBBI", 0x06, 0, 0, 1)  # classic BPF: return 1, the second of the group
+
+
+@contextmanager
+def closed_to_new(listeners: Sequence[socket.socket]) -> Iterator[None]:
+    """For all processes that share the listeners: who knocks hears nothing, and knocks again after a second."""
+    with ExitStack() as stack:
+        for listener in listeners if sys.platform == "linux" else ():
+            try:
+                stack.enter_context(_stand_in(listener))
+            except OSError:  # another user's listener, or a kernel that cannot
+                listener.listen(0)  # one at a time waits
+        yield
+
+
+@contextmanager
+def _stand_in(listener: socket.socket) -> Iterator[None]:
+    """Another listener on the same address, to which everybody comes from now on, and whose queue is full.
+
+    The kernel drops who asks for a place in a full queue; what was asked of the first one before still comes to it. A
+    filter on the first (SO_ATTACH_FILTER) would do as well, and needs CAP_NET_ADMIN since Linux 6.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    program = ctypes.create_string_buffer(_SECOND)
+    chosen = struct.pack("HL", 1, ctypes.addressof(program))  # struct sock_fprog
+    with socket.socket(listener.family) as other, socket.socket(listener.family) as first_in_queue:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(listener.getsockname())
+        other.listen(0)
+        other.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, chosen)
+        first_in_queue.setblocking(False)
+        first_in_queue.connect_ex(listener.getsockname())
+        yield
 
 
 def emptying(listeners: Sequence[socket.socket]) -> Iterator[float]:
-    """Lets nobody in any more; yields the seconds to wait before it is asked for the next, until nobody is left.
-
-    For all processes that share the listeners. Who knocks hears nothing, knocks again after a second, and is refused
-    then.
-    """
+    """The seconds to wait before it is asked for the next, until nobody is left in the listeners' queues."""
     queues = select.poll()
     for listener in listeners:
-        _refuse_new(listener)
         queues.register(listener, select.POLLIN)
     yield HANDSHAKE_SECONDS
     over = time.monotonic() + QUEUE_SECONDS
@@ -50,23 +70,15 @@ def emptying(listeners: Sequence[socket.socket]) -> Iterator[float]:
         yield _LOOK_SECONDS
 
 
-def _refuse_new(listener: socket.socket) -> None:
-    """Where the kernel has no such filter, those who knock in the moment in which the listener closes are reset."""
-    if sys.platform == "linux":
-        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_ONES))
-        given = struct.pack("HL", len(_NO_NEW_ONES), ctypes.addressof(program))  # struct sock_fprog
-        with suppress(OSError):
-            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, given)
-
-
 class Server(uvicorn.Server):
     """The only worker: it shuts its own door."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for seconds in emptying(sockets or []):
-            await asyncio.sleep(seconds)
-        await asyncio.sleep(0)  # uvloop tells of the last one in its next round
-        await super().shutdown(sockets)
+        with closed_to_new(sockets or []):
+            for seconds in emptying(sockets or []):
+                await asyncio.sleep(seconds)
+            await asyncio.sleep(0)  # uvloop tells of the last one in its next round
+            await super().shutdown(sockets)
 
 
 class Supervisor(Multiprocess):
@@ -82,8 +94,10 @@ class Supervisor(Multiprocess):
         super().keep_subprocess_alive()
 
     def terminate_all(self) -> None:
-        for seconds in emptying(self.sockets):
-            time.sleep(seconds)
-        for listener in self.sockets:
-            listener.close()
-        super().terminate_all()
+        with closed_to_new(self.sockets):
+            for seconds in emptying(self.sockets):
+                time.sleep(seconds)
+            for listener in self.sockets:
+                listener.close()
+            super().terminate_all()
+            self.join_all()

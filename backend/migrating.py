@@ -5,9 +5,10 @@ Who waits for a table's lock keeps all waiting who come after. So a migration wa
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
@@ -35,6 +36,13 @@ Say = Callable[[str], None]
 
 class GaveUp(Exception):
     """Others were in the way for too long. What was done is whole; the next run goes on after it."""
+
+
+def ahead(connection: Connection, known: Set[str]) -> str | None:
+    """The database's migration, when it is none of the `known` ones and comes after them: this code was rolled back."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    return found if found and found not in known and found > max(known) else None
 
 
 def run(connection: Connection, migrations: Callable[[], None], say: Say, patience: float = PATIENCE) -> None:

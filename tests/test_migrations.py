@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -272,6 +273,26 @@ def test_a_migration_that_fails_leaves_those_before_it_done_and_the_next_run_goe
 
     Samples(tmp_path, empty_database, COLUMN, VALIDATION).up()
     assert at(empty_database) == "sample_1"
+
+
+def test_a_database_of_a_newer_release_is_left_as_it_is(empty_database: str, tmp_path: Path) -> None:
+    Samples(tmp_path, empty_database, COLUMN).up()
+    told: list[str] = []
+    (tmp_path / "none").mkdir()
+
+    Samples(tmp_path / "none", empty_database, say=told.append).up()
+
+    assert at(empty_database) == "sample_0"
+    assert ["sample_0" in line and "left as it is" in line for line in told] == [True]
+
+
+def test_a_database_of_which_nobody_knows_is_refused(empty_database: str, tmp_path: Path) -> None:
+    with connected(empty_database) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '2020_other'"))
+        connection.commit()
+
+    with pytest.raises(CommandError, match="2020_other"):
+        Samples(tmp_path, empty_database).up()
 
 
 def test_an_index_that_was_left_unfinished_is_built_anew(empty_database: str, tmp_path: Path) -> None:

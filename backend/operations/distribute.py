@@ -35,7 +35,8 @@ def referred_to() -> list[Table]:
 
 def statements() -> Iterator[str]:
     yield "CREATE EXTENSION IF NOT EXISTS citus"
-    for each in distributed():  # Citus refuses triggers on distributed tables; this one asserts what the door does
+    # Citus refuses triggers on distributed tables. Those that are there assert what the door does.
+    for each in distributed():
         yield f"DROP TRIGGER IF EXISTS {each.name}_version_grows ON {each.name}"
     for each in referred_to():
         yield f"SELECT create_reference_table('{each.name}') {_unless_done(each)}"
@@ -57,7 +58,8 @@ def distribute(
     """Print the statements that spread the tables over a Citus cluster by user; `--run` runs them.
 
     On the coordinator, after `tend migrate`, with the machines added (`citus_add_node`). Citus moves the rows that are
-    there. Read docs/scale.md first: it says when this is the way, and what has not been tried.
+    there; the triggers that assert growing versions are dropped first. It can be run again. Read docs/scale.md first:
+    it says when this is the way, and what has not been tried.
     """
     given = list(statements())
     if not run:
