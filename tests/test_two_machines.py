@@ -34,7 +34,7 @@ IS_ROOT = os.geteuid() == 0 and shutil.which("setpriv")
 UNPRIVILEGED = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"] if IS_ROOT else []
 PASSWORD = "correct horse battery"
 SERVE = [*UNPRIVILEGED, sys.executable, "-m", "backend.cli", "serve"]
-CLIENTS = 24  # half of them keep their connection
+CLIENTS = 64  # half of them keep their connection
 
 
 class Pair:
