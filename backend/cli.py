@@ -29,7 +29,7 @@ from backend.errors import TendError, Unavailable
 from backend.operations import accounts, backups, distribute, keys
 from backend.operations.doctor import doctor
 from backend.telemetry import logs
-from backend.terminal import console, database, errors, fail
+from backend.terminal import console, database, errors, fail, interruptible
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BACKLOG: Final = 2048
@@ -62,6 +62,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
+        errors.print("Interrupted.")
         sys.exit(130)
     except (config.SettingsError, embedded.EmbeddedError) as error:
         fail(str(error))
@@ -239,7 +240,8 @@ def load(
     except bulk.Refused as refusal:
         fail(str(refusal))
     size = file.stat().st_size
-    with database(make=True) as settings, _progress() as progress:
+    again = "What was loaded stays; the same file again goes on after it."
+    with interruptible(again), database(make=True) as settings, _progress() as progress:
         upgrade()
         task = progress.add_task("Loading", total=size, rows=0)
 

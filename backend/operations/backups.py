@@ -91,7 +91,7 @@ def verify_backup(made: Made, identity: Identity = None) -> None:
     The server needs room for the whole database in TMPDIR. No other database is touched, and none is needed.
     """
     found = manifests.read(made)
-    with _progress() as bar:
+    with interruptible("It was not verified."), _progress() as bar:
         _verify(found, _identities(identity), bar)
     console.print(f"{made} is sound: every table came out as it went in.", soft_wrap=True, markup=False)
 

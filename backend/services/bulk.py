@@ -7,8 +7,9 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any
 from uuid import UUID, uuid5
@@ -78,15 +79,15 @@ class _Loading:
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in lines:
             rows[line.user].append(self._row(line))
-        await self._together(self._insert_all(user, theirs, position) for user, theirs in rows.items())
+        await self._together(partial(self._insert_all, user, theirs, position) for user, theirs in rows.items())
 
-    async def _together(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    async def _together(self, work: Iterable[Callable[[], Awaitable[None]]]) -> None:
         """As many at once as there are connections: more would wait for one until their deadline."""
         places = asyncio.Semaphore(self.connections)
 
-        async def one(each: Coroutine[Any, Any, None]) -> None:
+        async def one(each: Callable[[], Awaitable[None]]) -> None:
             async with places:
-                await each
+                await each()
 
         async with asyncio.TaskGroup() as group:
             for each in work:
@@ -97,7 +98,7 @@ class _Loading:
         found = await self._find(keys)
         missing = sorted(set(keys.values()) - found.keys())
         users_by_key = {key: user for user, key in keys.items()}
-        await self._together(self._open(users_by_key[key]) for key in missing)
+        await self._together(partial(self._open, users_by_key[key]) for key in missing)
         found = await self._find(keys)
         self.scopes |= {user: found[key] for user, key in keys.items()}
         self.done.accounts += len(missing)
