@@ -74,9 +74,14 @@ with ExitStack() as stack:
             stack.callback(engine.dispose)
             connection = stack.enter_context(engine.connect())
             say, patience = given.get("say", told), given.get("patience", migrating.PATIENCE)
-            if found := migrating.ahead(connection, {each.revision for each in context.script.walk_revisions()}):
-                say(f"The database is at {found}, of a newer release, and is left as it is.")
-            else:
-                migrating.run(connection, lambda: migrate(connection), say, patience)
+
+            def work() -> None:
+                known = {each.revision for each in context.script.walk_revisions()}
+                if given.get("leave_newer") and (found := migrating.ahead(connection, known)):
+                    say(f"The database is at {found}, of a newer release, and is left as it is.")
+                else:
+                    migrate(connection)
+
+            migrating.run(connection, work, say, patience)
         except (config.SettingsError, migrating.GaveUp) as error:
             raise SystemExit(str(error)) from None

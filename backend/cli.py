@@ -39,6 +39,7 @@ GRACEFUL_SECONDS: Final = 5  # for requests that are under way when a signal com
 STUCK_SECONDS: Final = 60
 
 log = logging.getLogger("tend")
+_signals: Final[list[int]] = []  # that came
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,9 +62,6 @@ def main() -> None:
     signal.signal(signal.SIGHUP, _stop)  # the terminal was closed
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("Interrupted.")
-        sys.exit(130)
     except (config.SettingsError, embedded.EmbeddedError) as error:
         fail(str(error))
     except (UndefinedTable, UndefinedColumn):
@@ -76,12 +74,18 @@ def main() -> None:
 
 def _stop(number: int, _frame: Any) -> NoReturn:
     """The signal unwinds like an exception, so that whatever was started is stopped."""
+    _signals.append(number)
     sys.exit(128 + number)
+
+
+def _note(number: int, _frame: Any) -> None:
+    """While what serves is imported, where an exception may be raised in a callback and be lost in it."""
+    _signals.append(number)
 
 
 def upgrade(say: Callable[[str], None] = errors.print) -> None:
     """To the newest migration, on the direct connection if there is one. One of a newer release stays where it is."""
-    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": say})
+    alembic = Alembic(ROOT / "alembic.ini", attributes={"configure_logging": False, "say": say, "leave_newer": True})
     command.upgrade(alembic, "head")
 
 
@@ -163,6 +167,8 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
 def _run(settings: Settings, listener: socket.socket, parent: int | None) -> None:
     if parent is not None:
         orphans.follow(parent)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _note)  # until uvicorn has its own
     from backend.peers import Limits, raise_file_limit
     from backend.protocol import protocol
 
@@ -186,9 +192,9 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None) -> Non
         if settings.web_concurrency > 1:
             os.environ["TEND_WORKER_OF"] = str(os.getpid())
             with _counting(settings):
-                draining.Supervisor(server, sockets=[listener]).run()
+                draining.Supervisor(server, [listener], _signals).run()
         else:
-            draining.Server(server).run(sockets=[listener])
+            draining.Server(server, _signals).run(sockets=[listener])
 
 
 @contextmanager

@@ -56,7 +56,11 @@ class EmbeddedError(Exception):
 
 
 def exists(data_dir: Path) -> bool:
-    return (data_dir / "pg" / "PG_VERSION").exists()
+    """Raises EmbeddedError when one may not look."""
+    try:
+        return (data_dir / "pg" / "PG_VERSION").exists()
+    except OSError as error:
+        raise EmbeddedError(f"DATA_DIR: cannot use {data_dir}: {error.strerror}") from None
 
 
 @contextmanager

@@ -13,8 +13,9 @@ def install(app: FastAPI) -> None:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(generated())  # which keeps it
-        assert app.openapi_schema is not None
+            schema, app.openapi_schema = generated(), None  # until it is complete
+            _complete(schema)
+            app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
@@ -30,13 +31,14 @@ def _complete(schema: dict[str, Any]) -> None:
     late = problems(408)[408]
     for operation in _operations(schema):
         answers = operation["responses"]
-        if "requestBody" in operation:
-            answers["408"] = {**late, "headers": {}}
         for status, answer in answers.items():
             headers = answer.setdefault("headers", {})
-            headers["X-Request-ID"] = header("X-Request-ID")
+            # A connection for which there is no room hears 503 before there is a request.
+            headers["X-Request-ID"] = {**header("X-Request-ID"), "required": status != "503"}
             if "security" in operation and status.startswith("2"):
                 headers.setdefault("Tend-Change", {**header("Tend-Change"), "required": False})
+        if "requestBody" in operation:
+            answers["408"] = late  # of the connection, too
         if "security" in operation:
             operation["security"].append({"Token": []})
 

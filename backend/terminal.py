@@ -21,12 +21,13 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def interruptible(outcome: str) -> Iterator[None]:
-    """Ctrl-C says what became of it."""
+def interruptible(outcome: str) -> Iterator[Callable[[str], None]]:
+    """Ctrl-C says what became of it; gives what to call when that has changed."""
+    outcomes = [outcome]
     try:
-        yield
+        yield outcomes.append
     except KeyboardInterrupt:
-        errors.print(f"Interrupted. {outcome}", soft_wrap=True)
+        errors.print(f"Interrupted. {outcomes[-1]}", soft_wrap=True, markup=False)
         sys.exit(130)
 
 

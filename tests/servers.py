@@ -26,7 +26,9 @@ def postgres() -> Iterator[str]:
     elif os.environ.get("TEST_POSTGRES") != "embedded" and _docker_answers():
         from testcontainers.community.postgres import PostgresContainer
 
-        with PostgresContainer(os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18"), driver="psycopg") as container:
+        image = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18")
+        # Without a locale an image's own choice decides which letters there are.
+        with PostgresContainer(image, driver="psycopg").with_env("LANG", "C.UTF-8") as container:
             yield container.get_connection_url()
     else:
         with (

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from backend.models import AccessToken, Session, table
 from backend.security.opaque import is_personal_token, personal_token
-from backend.services import access_tokens, accounts
+from backend.services import access_tokens, accounts, signing_out
 from backend.services.recognition import Recognition
 from backend.state import State
 from tests.client import Client, Json, Statements, another_session
@@ -170,18 +170,18 @@ async def test_whom_the_operator_signs_out_has_no_session_and_no_token_left(
     state: State, alice: Client, bob: Client, recognition: Recognition
 ) -> None:
     script, _ = await made(alice, "tasks:read")
-    assert {alice.email, bob.email} <= set(await accounts.signed_in(state.database))
+    assert {alice.email, bob.email} <= set(await signing_out.signed_in(state.database))
 
-    assert await accounts.sign_out(state.database, alice.email.upper())
+    assert await signing_out.sign_out(state.database, alice.email.upper())
     recognition.forget_all()
 
     for gone in (alice, script):
         assert_problem(await gone.get("/v1/tasks"), 401)
     assert (await bob.get("/v1/tasks")).status_code == 200
-    assert alice.email not in await accounts.signed_in(state.database)
+    assert alice.email not in await signing_out.signed_in(state.database)
     again = await another_session(alice.http, state, alice.user_id, alice.email)
     assert (await again.get("/v1/me/audit")).json()["items"][1]["kind"] == "signed_out_everywhere"
-    assert not await accounts.sign_out(state.database, "nobody@example.com")
+    assert not await signing_out.sign_out(state.database, "nobody@example.com")
 
 
 async def test_a_disabled_account_s_tokens_are_refused(alice: Client, state: State, recognition: Recognition) -> None:

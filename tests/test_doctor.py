@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 from typer.testing import CliRunner
 
 from backend.cli import app
@@ -96,6 +96,7 @@ def test_where_there_is_no_database_none_is_made(doctor: Doctor, tmp_path: Path)
     found = doctor(ENVIRONMENT="development", DATABASE_URL="", JWT_SECRET="")
 
     assert levels(found, "fail") == {"database"}
+    assert levels(found, "ok") == {"configuration"}
     assert "DATABASE_URL" in found["database"]["advice"]
     assert list(tmp_path.iterdir()) == []
 
@@ -157,6 +158,20 @@ def test_a_database_that_a_newer_release_migrated_is_a_warning(doctor: Doctor, e
     servers.administer(empty_database, "UPDATE alembic_version SET version_num = '29990101_0000'")
 
     assert doctor(DATABASE_URL=empty_database)["migrations"]["level"] == "warn"
+
+
+def test_a_database_whose_locale_knows_ascii_alone_is_a_warning(doctor: Doctor, server: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS in_ascii"))
+        connection.execute(
+            text("CREATE DATABASE in_ascii TEMPLATE template0 LOCALE_PROVIDER libc LC_CTYPE 'C' LC_COLLATE 'C'")
+        )
+    engine.dispose()
+
+    found = doctor(DATABASE_URL=make_url(server).set(database="in_ascii").render_as_string(hide_password=False))
+
+    assert found["letters"]["level"] == "warn"
 
 
 def test_what_a_restore_forgot_fails(doctor: Doctor, empty_database: str) -> None:

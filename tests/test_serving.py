@@ -143,7 +143,7 @@ def test_a_folder_by_another_name_is_the_same_folder(data_dir: Path, tmp_path: P
 
 @pytest.mark.long
 def test_a_signal_while_it_starts_leaves_no_process(data_dir: Path) -> None:
-    for delay in (0.0, 0.02, 0.05, 0.1, 0.3):
+    for delay in (0.0, 0.02, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9):
         process = served.begin(data_dir)
         while process.poll() is None and not any("pg_ctl" in " ".join(each) for each in commands(process.pid)):
             time.sleep(0.005)

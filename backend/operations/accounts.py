@@ -6,9 +6,9 @@ import typer
 from rich.progress import track
 
 from backend.operations.working import with_state
-from backend.services import accounts, housekeeping, second_factors
+from backend.services import accounts, housekeeping, second_factors, signing_out
 from backend.state import State
-from backend.terminal import console, errors, fail
+from backend.terminal import console, errors, fail, interruptible
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Other people's accounts.")
 
@@ -44,26 +44,28 @@ def sign_out(
     email: Annotated[str | None, typer.Argument(help="The account's address.")] = None,
     everybody: Annotated[bool, typer.Option("--everybody", help="All accounts.")] = False,
 ) -> None:
-    """End somebody's sessions and delete their personal access tokens, or everybody's: within 10 seconds none works.
+    """End somebody's sessions, personal access tokens and mailed tokens, or everybody's: in 10 seconds none works.
 
-    For an account that was taken over, and for all of them after a backup was restored, in which sessions and tokens
-    live that had ended since. It can be run again, and goes on where it was interrupted.
+    For a device or a token that was lost, and for everybody after a backup was restored, in which sessions and tokens
+    live that had ended since. Whoever knows the password signs in again: `tend account disable` keeps somebody out. It
+    can be run again, and goes on where it was interrupted.
     """
     if (email is None) is not everybody:
         raise typer.BadParameter("give an address, or --everybody", param_hint="EMAIL")
     if email is not None:
-        if not with_state(lambda state: accounts.sign_out(state.database, email)):
+        if not with_state(lambda state: signing_out.sign_out(state.database, email)):
             fail(f"No account has the address {email}.")
         console.print(f"{email} is signed out everywhere.", markup=False)
         return
 
     async def all_of_them(state: State) -> int:
-        keys = await accounts.signed_in(state.database)
+        keys = await signing_out.signed_in(state.database)
         for key in track(keys, "Signing out", console=errors, disable=not errors.is_terminal):
-            await accounts.sign_out(state.database, key)
+            await signing_out.sign_out(state.database, key)
         return len(keys)
 
-    console.print(f"{with_state(all_of_them):,} accounts were signed in, and are no longer.")
+    with interruptible("Those before are signed out; run it again for the others."):
+        console.print(f"{with_state(all_of_them):,} accounts were signed in, and are no longer.")
 
 
 def clean() -> None:

@@ -64,7 +64,7 @@ def backup(
         fail("An encrypted backup is verified with its private key: add --identity, or verify it where the key is.")
     try:
         with (
-            interruptible("No backup was made."),
+            interruptible("No backup was made.") as now,
             database() as ready,
             _progress() as bar,
             reached(_configured(ready, "Backups")) as server,
@@ -72,6 +72,7 @@ def backup(
         ):
             manifest = snapshots.take(server, folder, settings.backup_recipients, bar)
             made = manifests.publish(folder, manifest)
+            now(f"The backup was made: {made.folder}")
         console.print(f"{made.folder}: {manifest.bytes:,} bytes.", soft_wrap=True, markup=False)
         if verify:
             with interruptible("The backup was made, and not verified."), _progress() as bar:
@@ -156,13 +157,14 @@ def restore(
         fail("That is the configured database: add --replace to put the backup in place of what it holds.")
     if address:
         pooler.refuse(address, "Restores", "--into")
-    with _progress() as bar, interruptible("What was there is as it was."):
+    with _progress() as bar, interruptible("What was there is as it was.") as now:
         found.check(bar)
         if address:
             _restore(found, address, identities, bar, replace, force)
         else:
             with database(make=True) as ready:
                 _restore(found, _configured(ready, "Restores"), identities, bar, replace, force)
+                now("It was restored before.")
     console.print("Restored: every table is as it was backed up, and the epochs are new.")
     if found.manifest.migration < SCHEMA_VERSION:
         console.print("Next: `tend migrate`, since the backup is older than this code. Then start the service.")
@@ -187,8 +189,8 @@ def _restore(found: Backup, address: str, identities: Identities, bar: Bar, repl
     with reached(address) as server:
         if (users := restores.connected(server)) and not force:
             fail(
-                f"The service is connected to that database ({users} times): stop it, since what it writes from now on "
-                "would be lost. If it is stopped, those are a pooler's, which keeps them for some minutes: wait, or "
+                f"The service is connected to that database (connections: {users}). Stop it: what it writes from now "
+                "on would be lost. If it is stopped, those are a pooler's, which keeps them for some minutes: wait, or "
                 "add --force. Nothing was touched."
             )
         if not replace and restores.has_tables(server):

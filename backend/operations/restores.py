@@ -56,7 +56,8 @@ def has_tables(server: Server) -> bool:
 def connected(server: Server) -> int:
     """How many connections of the service's there are to this database, at work or idle."""
     row = server.connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tend'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND (application_name = 'tend' OR application_name LIKE 'tend - %')"  # as PgBouncer may write it
     ).fetchone()
     return int(row[0]) if row else 0
 
@@ -135,12 +136,13 @@ class _Session:
         assert self.process.stdin
         self.write(b"COMMIT;\n")
         self.process.stdin.close()
-        if self.process.wait():
-            if "ERROR:" not in (said := self._said()):  # it was not refused: the connection broke
-                raise BackupError(
-                    f"The connection broke while all was being committed: {said}\nWhether it was restored is not "
-                    "known. Look at the target, or restore again with --replace."
-                )
+        try:
+            failed = self.process.wait()
+        except KeyboardInterrupt:
+            raise _open_question("Interrupted") from None
+        if failed:
+            if "ERROR:" not in (said := self._said()):  # it was not refused
+                raise _open_question(f"The connection broke ({said})")
             self._fail()
 
     def _said(self) -> str:
@@ -153,6 +155,13 @@ class _Session:
         reason = next((line for line in said.splitlines() if "ERROR:" in line or "FATAL:" in line), said)
         advice = "Stop the service, which uses its tables, and try again." if "lock timeout" in reason else ""
         raise BackupError(f"The database did not take it: {reason}\nNothing was restored. {advice}".rstrip())
+
+
+def _open_question(what: str) -> BackupError:
+    return BackupError(
+        f"{what} while all was being committed: whether it was restored is not known. Look at the target, or restore "
+        "again with --replace."
+    )
 
 
 @contextmanager

@@ -13,11 +13,9 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
-    delete,
     func,
     insert,
     null,
-    or_,
     select,
     true,
     update,
@@ -25,17 +23,17 @@ from sqlalchemy import (
 
 from backend.db import Database
 from backend.door import CLOCK, Query, as_json, iso, statement, text_of
-from backend.models import AccessToken, OutsideIdentity, SyncState, User, table
+from backend.models import OutsideIdentity, SyncState, User, table
 from backend.schemas.scalars import normal_email
 from backend.scope import Scope, account_gone
 from backend.security.opaque import new_id
 from backend.services import audit
 from backend.services.audit import Caller, Event, noted
-from backend.services.sessions import SESSIONS, ending, living
+from backend.services.sessions import ending
 from backend.sql import Row
 from backend.wall import OWNER
 
-USERS, COUNTERS, IDENTITIES, TOKENS = table(User), table(SyncState), table(OutsideIdentity), table(AccessToken)
+USERS, COUNTERS, IDENTITIES = table(User), table(SyncState), table(OutsideIdentity)
 OPERATOR: Final = "the operator is nobody's owner"
 MOST_TYPED: Final = 1_000  # characters of an address, however it was written
 
@@ -91,17 +89,6 @@ async def set_disabled(database: Database, email: str, disabled: bool) -> bool:
     return bool(await audit.write(database, _set_disabled(), values, event))
 
 
-async def sign_out(database: Database, email: str) -> bool:
-    """By the operator: no session or token of theirs lives on. False when there is no such account."""
-    event = Event("signed_out_everywhere", Caller("", "operator"))
-    return bool(await audit.write(database, _sign_out(), {"in_key": email_key(email)}, event))
-
-
-async def signed_in(database: Database) -> list[str]:
-    """The addresses of those who have a session or a token."""
-    return [row.email_key for row in await database.read(_signed_in(), {})]
-
-
 async def contact_of(mine: Scope) -> Row:
     rows = await mine.read(_contact(), {})
     if not rows:
@@ -111,22 +98,6 @@ async def contact_of(mine: Scope) -> Row:
 
 def shown(row: Any) -> list[ColumnElement[Any]]:
     return [row.id, row.email, row.name, row.timezone, row.language, row.is_verified, iso(row.created_at)]
-
-
-@statement
-def _sign_out() -> Query:
-    this = select(USERS.c.id.label("user_id")).where(USERS.c.email_key == bindparam("in_key", type_=Text())).cte("this")
-    revoked = delete(TOKENS).where(TOKENS.c.user_id == this.c.user_id).cte("revoked")
-    done = select(this.c.user_id).add_cte(ending(this.c.user_id), revoked, noted(this, this.c.user_id))
-    return done.execution_options(crosses_users=OPERATOR)
-
-
-@statement
-def _signed_in() -> Query:
-    session = select(SESSIONS.c.id).where(SESSIONS.c.user_id == USERS.c.id, living())
-    token = select(TOKENS.c.id).where(TOKENS.c.user_id == USERS.c.id)
-    known = select(USERS.c.email_key).where(or_(session.exists(), token.exists())).order_by(USERS.c.id)
-    return known.execution_options(crosses_users=OPERATOR)
 
 
 @statement

@@ -104,7 +104,10 @@ async def rotate(database: Database, seal: Seal, algorithm: Algorithm, lifetime:
         "signs_after": published,
         "former_for": published if at_once else published + lifetime + CLOCK_SKEW,
     }
-    return bool(await database.write(_add(), values))
+    added = bool(await database.write(_add(), values))
+    if at_once:
+        await purge(database)  # perhaps sealed under a secret that is lost
+    return added
 
 
 async def listed(database: Database) -> list[Listed]:

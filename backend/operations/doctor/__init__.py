@@ -32,6 +32,7 @@ CHECKS: Final = (
     Check("migrations", data.migrations, "database"),
     Check("extensions", data.extensions, "database"),
     Check("search configurations", data.search_configurations, "migrations"),
+    Check("letters", data.letters, "database"),
     Check("rights", data.rights, "migrations"),
     Check("time limits", data.time_limits, "database"),
     Check("keys", data.sealed, "migrations"),
@@ -56,14 +57,14 @@ def doctor(
     except config.SettingsError as error:
         wrong = failed(str(error).replace("\n", "; "), "Correct the environment or `.env`; see `.env.example`.")
         skipped = [(check.name, check.left_out("configuration")) for check in CHECKS]
-        _end([("configuration", wrong), *skipped], as_json)
+        _end([("configuration", wrong), *skipped], as_json, shown=False)
     if not (settings.database_url or embedded.exists(settings.data_dir)):
         none = failed("there is none", no_database(settings).splitlines()[-1])
         rest = [(check.name, check.left_out("database")) for check in CHECKS if check.name != "database"]
-        _end([("database", none), *rest], as_json)
+        _end([("configuration", fine("can be read")), ("database", none), *rest], as_json, shown=False)
     with database() as ready:
         patient = Patient(ready, is_embedded=settings.database_url is None)
-        _end(asyncio.run(_examine(patient, as_json)), as_json)
+        _end(asyncio.run(_examine(patient, as_json)), as_json, shown=True)
 
 
 async def _examine(patient: Patient, as_json: bool) -> list[tuple[str, Finding]]:
@@ -87,13 +88,13 @@ def _show(name: str, finding: Finding) -> None:
     console.print(f"{finding.said}{advice}", markup=False, soft_wrap=True)
 
 
-def _end(found: list[tuple[str, Finding]], as_json: bool) -> None:
+def _end(found: list[tuple[str, Finding]], as_json: bool, *, shown: bool) -> None:
     levels = Counter(finding.level for _, finding in found)
     if as_json:
         checks = [{"name": name, **finding._asdict()} for name, finding in found]
         sys.stdout.write(json.dumps({"healthy": not levels[Level.FAIL], "checks": checks}) + "\n")
     else:
-        if found[0][1].level is Level.FAIL:  # the others were never begun
+        if not shown:
             for name, finding in found:
                 _show(name, finding)
         warnings = f"{levels[Level.WARN]} warning{'' if levels[Level.WARN] == 1 else 's'}"

@@ -50,6 +50,16 @@ async def search_configurations(patient: Patient) -> Finding:
     return fine(f"all {len(needed)} are there")
 
 
+async def letters(patient: Patient) -> Finding:
+    (folds,) = await patient.ask("SELECT lower('Ж') = 'ж'")
+    if folds:
+        return fine("the database's locale knows those of all scripts")
+    return warned(
+        "the database's locale (C) knows those of ASCII alone",
+        "A search in other scripts offers no similar words. Make one with LC_CTYPE 'C.UTF-8', and restore into it.",
+    )
+
+
 async def rights(patient: Patient) -> Finding:
     (user, superuser, recovering, read_only, writable) = await patient.ask(RIGHTS)
     if recovering:
@@ -94,7 +104,8 @@ async def sealed(patient: Patient) -> Finding:
     if of_none:
         return failed(
             f"{of_none} of {len(rows)} sealed things open with neither JWT_SECRET nor JWT_SECRET_FORMER",
-            "Set JWT_SECRET_FORMER to the secret before, then run `tend keys reseal`.",
+            "Set JWT_SECRET_FORMER to the secret before, then run `tend keys reseal`. If it is lost: `tend keys rotate "
+            "--at-once`, and `tend account second-factor-off` for who asks.",
         )
     if of_former:
         return warned(f"{of_former} of {len(rows)} are sealed under JWT_SECRET_FORMER", "Run `tend keys reseal`.")
