@@ -75,7 +75,8 @@ class Wire:
             asyncio.create_task(self._forth(reader, to_there, doomed)),
             asyncio.create_task(self._back(there, writer, doomed)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # at the loop's end; asyncio would print its trace
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
