@@ -57,6 +57,7 @@ class Protocol(HttpToolsProtocol):
     pieces = 0  # of this request's body
     brought = 0  # bytes of it
     refusal = 400
+    answering: RequestResponseCycle | None = None  # `cycle` is the newest, which waits when several were sent at once
 
     def __init__(self, *arguments: Any, limits: Limits | None = None, **others: Any) -> None:
         super().__init__(*arguments, **others)
@@ -70,8 +71,16 @@ class Protocol(HttpToolsProtocol):
             self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells the newest request alone; the one that is answered would write on, which is an error."""
         self.peers.leave(self.peer)
+        if self.answering and not self.answering.response_complete:
+            self.answering.disconnected = True
+            self.answering.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
         """The worker stops. Whoever is silent may have sent already: closing now would reset it unanswered.

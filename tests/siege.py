@@ -97,9 +97,10 @@ async def ask(http: httpx.AsyncClient, token: str, ends: float) -> tuple[list[fl
     return waited, failed
 
 
-async def highest(process: psutil.Process, ends: float) -> int:
+async def highest(served: Served, process: psutil.Process, ends: float) -> int:
     found = 0
     while time.monotonic() < ends:
+        served.read(0)  # it waits when nobody reads what it says
         found = max(found, process.memory_info().rss)
         await asyncio.sleep(0.1)
     return found
@@ -121,7 +122,7 @@ async def run(served: Served, count: int, seconds: float) -> int:
                 before, ends = process.memory_info().rss, time.monotonic() + seconds
                 many = range(round(count * siege.share))
                 sieges = asyncio.gather(*(besiege(port, n, siege, ends) for n in many))
-                (waited, failed), most = await asyncio.gather(ask(http, token, ends), highest(process, ends))
+                (waited, failed), most = await asyncio.gather(ask(http, token, ends), highest(served, process, ends))
                 closed = sum(await sieges)
                 await asyncio.sleep(3)
                 after = process.memory_info().rss

@@ -114,8 +114,10 @@ def test_a_connection_is_closed_a_while_after_its_last_answer(slow: dict[str, by
     assert slow["after an answer"].count(b"HTTP/1.1 ") == 1
 
 
-def test_an_answer_that_is_not_taken_is_given_up(slow: dict[str, bytes]) -> None:
+def test_an_answer_that_is_not_taken_is_given_up_and_is_no_error(tend: Served, slow: dict[str, bytes]) -> None:
     assert slow["unread"].count(b"HTTP/1.1 200 ") < 100
+    tend.read(0.1)
+    assert "Traceback" not in tend.printed
 
 
 @pytest.fixture
