@@ -90,10 +90,8 @@ async def test_a_large_body_is_not_read_for_who_is_not_signed_in(http: httpx.Asy
     assert read == 0
 
 
-async def test_when_much_is_being_sent_a_large_body_is_503_and_a_small_one_taken(
-    alice: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bodies, "HELD_BYTES", 200_000)
+async def half_sent(client: Client) -> tuple[asyncio.Task[Any], asyncio.Event]:
+    """A request of 150 KB whose end comes when the event is set."""
     halfway, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -102,8 +100,16 @@ async def test_when_much_is_being_sent_a_large_body_is_503_and_a_small_one_taken
         await go_on.wait()
         yield TASK
 
-    first: asyncio.Task[Any] = asyncio.create_task(alice.post("/v1/tasks", content=slow(), headers=JSON))
+    request: asyncio.Task[Any] = asyncio.create_task(client.post("/v1/tasks", content=slow(), headers=JSON))
     await halfway.wait()
+    return request, go_on
+
+
+async def test_when_much_is_being_sent_a_large_body_is_503_and_a_small_one_taken(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "HELD_BYTES", 200_000)
+    first, go_on = await half_sent(alice)
     large = b" " * 150_000 + TASK
 
     for path in ("/v1/tasks", "/v1/tasks/batch", "/v1/auth/register"):
@@ -122,16 +128,7 @@ async def test_one_address_has_a_part_of_what_may_be_sent_at_once(
     monkeypatch.setattr(bodies, "HELD_BYTES_OF_ONE", 200_000)
     large = b" " * 150_000 + TASK
     app = http._transport.app  # type: ignore[attr-defined]
-    halfway, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b" " * 150_000
-        halfway.set()
-        await go_on.wait()
-        yield TASK
-
-    first: asyncio.Task[Any] = asyncio.create_task(alice.post("/v1/tasks", content=slow(), headers=JSON))
-    await halfway.wait()
+    first, go_on = await half_sent(alice)
 
     assert_problem(await alice.post("/v1/tasks", content=large, headers=JSON), 503)
     elsewhere = httpx.ASGITransport(app, client=("203.0.113.7", 1))
