@@ -14,6 +14,8 @@ from backend.config import Settings
 console: Final = Console(highlight=False)
 errors: Final = Console(stderr=True, highlight=False)
 
+GIVE_ONE: Final = "Set DATABASE_URL, or run this in the folder in which the service runs (or with its DATA_DIR)."
+
 
 def fail(message: str) -> NoReturn:
     errors.print(message, style="bold red", markup=False, soft_wrap=True)
@@ -31,13 +33,6 @@ def interruptible(outcome: str) -> Iterator[Callable[[str], None]]:
         sys.exit(130)
 
 
-def no_database(settings: Settings) -> str:
-    return (
-        f"There is no database: DATABASE_URL is not set, and none is in {settings.data_dir.resolve()}.\n"
-        "Set DATABASE_URL, or run this in the folder in which the service runs (or with its DATA_DIR)."
-    )
-
-
 @contextmanager
 def database(*, make: bool = False, say: Callable[[str], None] = errors.print) -> Iterator[Settings]:
     """The settings with the address of a database: the configured one, or the embedded one while this lasts.
@@ -49,7 +44,8 @@ def database(*, make: bool = False, say: Callable[[str], None] = errors.print) -
         yield settings
         return
     if not make and not embedded.exists(settings.data_dir):
-        fail(no_database(settings))
+        place = settings.data_dir.resolve()
+        fail(f"There is no database: DATABASE_URL is not set, and none is in {place}.\n{GIVE_ONE}")
     with embedded.server(settings.data_dir, say=say) as url:
         os.environ["DATABASE_URL"] = url  # for the workers, which read the environment anew
         yield config.load()

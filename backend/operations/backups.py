@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,11 +160,10 @@ def restore(
     with _progress() as bar, interruptible("What was there is as it was.") as now:
         found.check(bar)
         if address:
-            _restore(found, address, identities, bar, replace, force)
+            _restore(found, address, identities, bar, replace, force, now)
         else:
             with database(make=True) as ready:
-                _restore(found, _configured(ready, "Restores"), identities, bar, replace, force)
-                now("It was restored before.")
+                _restore(found, _configured(ready, "Restores"), identities, bar, replace, force, now)
     console.print("Restored: every table is as it was backed up, and the epochs are new.")
     if found.manifest.migration < SCHEMA_VERSION:
         console.print("Next: `tend migrate`, since the backup is older than this code. Then start the service.")
@@ -185,7 +184,15 @@ def restore_epoch() -> None:
     console.print(f"{users:,} users have a new epoch. Start the service now.")
 
 
-def _restore(found: Backup, address: str, identities: Identities, bar: Bar, replace: bool, force: bool) -> None:
+def _restore(
+    found: Backup,
+    address: str,
+    identities: Identities,
+    bar: Bar,
+    replace: bool,
+    force: bool,
+    now: Callable[[str], None],
+) -> None:
     with reached(address) as server:
         if (users := restores.connected(server)) and not force:
             fail(
@@ -198,6 +205,7 @@ def _restore(found: Backup, address: str, identities: Identities, bar: Bar, repl
                 "The target holds tables: add --replace to delete them, or name an empty database. Nothing was touched."
             )
         restores.restore(found, server, identities, bar, replace=replace)
+        now("It was restored before.")
 
 
 def _verify(found: Backup, identities: Identities, bar: Bar) -> None:
