@@ -8,9 +8,9 @@ Parameters are never named like columns (SQLAlchemy would put them into SET): `n
 insert, `set_…` a value to change.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from sqlalchemy import (
     CTE,
@@ -47,6 +47,8 @@ SHAPES = 512  # statements kept: a client could ask for a million shapes
 P = ParamSpec("P")
 Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
 
+Turn = Literal["", "deleted", "restored", "scrubbed"]
+
 COUNTER = table(SyncState)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
 CLOCK = func.clock_timestamp()  # now() is older than the wait for a lock
@@ -66,9 +68,9 @@ def statement(build: Callable[P, Built]) -> Callable[P, Built]:
     return cast(Callable[P, Built], lru_cache(SHAPES)(built))
 
 
-def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]]) -> Any:
-    """A lateral row of these columns of `source`; `text_of` gives it as JSON text."""
-    return select(*columns).correlate(source).lateral("item")
+def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]], *beside: FromClause) -> Any:
+    """A lateral row of these columns of `source`, or of what is joined to it; `text_of` gives it as JSON text."""
+    return select(*columns).correlate(source, *beside).lateral("item")
 
 
 def text_of(item: Any) -> ColumnElement[str]:
@@ -100,8 +102,21 @@ def _times(target: Table) -> dict[str, str]:
     return {c.name: c.info["when"] for c in target.c if "when" in c.info}
 
 
+def _placed(target: Table, version: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns that place a row by hand: at the end, unless it is said where.
+
+    The version as a key of `rules.order`: an integer of 14 digits, which stay below g. What comes after it by hand,
+    to base 62, falls behind the numbers that are used up meanwhile.
+    """
+    end: Any = func.concat(
+        literal_column("'n'"), func.lpad(func.to_hex(version), literal_column("14"), literal_column("'0'"))
+    )
+    return {c.name: func.coalesce(given.get(c.name, null()), end) for c in target.c if "placed" in c.info}
+
+
 def _inserted(target: Table, seq: CTE, version: Any, given: dict[str, Any], source: Any = None) -> Upsert:
     row = {"user_id": seq.c.user_id, "version": version, **given, "updated_at": seq.c.at}
+    row |= _placed(target, version, given)
     row["created_at"] = func.coalesce(given["created_at"], seq.c.at) if "created_at" in given else seq.c.at
     for stamp, flag in _times(target).items():
         row[stamp] = case((given[flag], seq.c.at), else_=null())
@@ -188,23 +203,34 @@ def change(target: Table, sent: frozenset[str], shown: Callable[[Any], Any], exp
 
 
 @statement
-def change_many(target: Table, sent: frozenset[str]) -> Update:
+def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (), turn: Turn = "") -> Update:
     """Changes the rows `ids`, numbered in their order after `before`; the ids that were there come back.
 
-    For the transaction form: it has counted before.
+    `sent` is the same for all; the columns `each` have for every row a value of its own, in arrays `each_…`. `turn`
+    says what else becomes of the rows: `deleted` makes tombstones of them, and `restored` and `scrubbed` are for
+    those in the trash. For the transaction form: it has counted before.
     """
+    arrays = [bindparam(f"each_{name}", type_=ARRAY(target.c[name].type)) for name in each]
     given = (
-        func.unnest(bindparam("ids", type_=ARRAY(Uuid())))
-        .table_valued("id", with_ordinality="n", name="given")
+        func.unnest(bindparam("ids", type_=ARRAY(Uuid())), *arrays)
+        .table_valued("id", *each, with_ordinality="n", name="given")
         .render_derived()
     )
     at = func.clock_timestamp()
-    new = _set(target, sent - {"deleted_at"}, bindparam("before", type_=target.c.version.type) + given.c.n, at)
-    if "deleted_at" in sent:
+    new = _set(target, sent, bindparam("before", type_=target.c.version.type) + given.c.n, at)
+    new |= {name: given.c[name] for name in each}
+    state = [target.c.deleted_at.is_(None)]
+    if turn == "deleted":
         new["deleted_at"] = at
+    elif turn:
+        state = [target.c.deleted_at.is_not(None), target.c.scrubbed_at.is_(None)]
+    if turn == "restored":
+        new |= {"deleted_at": null(), "deleted_with": null()}
+    elif turn == "scrubbed":
+        new |= {"scrubbed_at": at, **{c.name: c.info["scrubbed"] for c in target.c if "scrubbed" in c.info}}
     return (
         update(target)
-        .where(target.c.user_id == OWNER, target.c.id == given.c.id, target.c.deleted_at.is_(None))
+        .where(target.c.user_id == OWNER, target.c.id == given.c.id, *state)
         .values(new)
         .returning(target.c.id)
     )

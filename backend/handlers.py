@@ -57,6 +57,8 @@ STATUS: Final[dict[type[TendError], int]] = {
 CONSTRAINTS: Final = {
     "users_email_key_key": Conflict("This address has an account already."),
     "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
+    "projects_pkey": Conflict("A project with this id exists already, perhaps in the trash."),
+    "projects_name": Conflict("A project with this name exists already."),
     "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
     "filters_name": Conflict("A filter with this name exists already."),
 }

@@ -28,11 +28,13 @@ from backend.routers import (
     me,
     metrics,
     outside,
+    projects,
     saved_filters,
     second_factor,
     sessions,
     tags,
     tasks,
+    trash,
     well_known,
 )
 from backend.rules import filters
@@ -48,6 +50,8 @@ from backend.telemetry.watch import Watch, Watched
 
 ROOMS: Final = (
     tasks,
+    projects,
+    trash,
     tags,
     saved_filters,
     auth,

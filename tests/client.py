@@ -54,6 +54,12 @@ class Client:
         items: list[Json] = answer.json()["items"]
         return items
 
+    async def project(self, name: str, **fields: Any) -> Json:
+        answer = await self.post("/v1/projects", {"name": name, **fields})
+        assert answer.status_code == 201, answer.text
+        project: Json = answer.json()
+        return project
+
     async def save(self, name: str, text: str, **fields: Any) -> Json:
         answer = await self.post("/v1/filters", {"name": name, "filter": text, **fields})
         assert answer.status_code == 201, answer.text

@@ -49,7 +49,7 @@ def around(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Any:
 def said(answer: httpx.Response) -> Any:
     body = answer.json() if answer.content else None
     if isinstance(body, dict):
-        for made_anew in ("id", "version", "created_at", "updated_at"):
+        for made_anew in ("id", "position", "version", "created_at", "updated_at"):
             body.pop(made_anew, None)
     kept = {name: answer.headers.get(name) for name in ("content-type", "link", "www-authenticate", "connection")}
     return answer.status_code, body, kept

@@ -19,7 +19,7 @@ from backend.models import SyncState, Task, table
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope
 from backend.services import tasks
-from backend.services.task_query import shown
+from backend.services.task_wire import shown
 from backend.wall import OWNER
 from tests.client import Client
 

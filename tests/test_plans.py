@@ -71,6 +71,9 @@ ASKED: dict[str, Any] = {
     "tags": ["tag7"],
     "any_tag": ["tag7"],
     "text": "'task 7' & 'figs'",
+    "project": [UUID(int=7)],
+    "project_named": "project 7",
+    "parent": UUID(int=7),
     "due_at": FIRST,
     "overdue": FIRST,
 } | {
@@ -85,6 +88,7 @@ AFTER = {
     Sort.title: "task 500 of figs",
     Sort.priority: "medium",
     Sort.due_date: "2026-07-10 00:00:00+00",
+    Sort.position: "m064f0000000000",
     Sort.relevance: "0.4",
 }
 WALKED = {
@@ -93,6 +97,7 @@ WALKED = {
     Sort.title: "tasks_title",
     Sort.priority: "tasks_priority",
     Sort.due_date: "tasks_due",
+    Sort.position: "tasks_position",
 }
 COMBINED: list[Form] = [
     ("and", ("completed", "priority")),

@@ -46,6 +46,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/tasks/batch"): {"tasks": [{"title": "x"}]},
     ("PATCH", "/v1/tasks/batch"): {"ids": ["{task_id}"], "set": {"title": "Taken over"}},
     ("POST", "/v1/tasks/batch/delete"): {"ids": ["{task_id}"]},
+    ("POST", "/v1/tasks/{task_id}/move"): {"after": "{task_id}"},
+    ("POST", "/v1/projects"): {"name": "x"},
+    ("PATCH", "/v1/projects/{project_id}"): {"name": "Taken over"},
+    ("POST", "/v1/projects/{project_id}/move"): {"before": "{project_id}"},
     ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
     ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
     ("POST", "/v1/me/password"): {"current_password": "x", "new_password": "correct horse battery"},
@@ -104,6 +108,7 @@ async def hers_of(alice: Client, state: State) -> dict[str, Json]:
     return {
         "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
         "task_id": await alice.add("Secret", tags=["secret"], description="secret"),
+        "project_id": await alice.project("Secret", description="secret"),
         "filter_id": await alice.save("Secret", "secret"),
         "session_id": (await alice.get("/v1/me/sessions")).json()["items"][0],
         "token_id": {name: value for name, value in token.items() if name != "token"},
@@ -135,6 +140,7 @@ async def test_another_user_s_row_answers_as_one_that_is_not_there(
             assert {**theirs.headers} == {**nothing.headers}
     assert (await alice.get(f"/v1/tasks/{ids['task_id']}")).json() == hers["task_id"]
     assert (await alice.get(f"/v1/filters/{ids['filter_id']}")).json() == hers["filter_id"]
+    assert (await alice.get(f"/v1/projects/{ids['project_id']}")).json() == hers["project_id"]
     assert (await alice.get("/v1/me/identities")).json()["items"] == [hers["identity_id"]]
     assert (await alice.get("/v1/me/tokens")).json()["items"] == [hers["token_id"]]
     assert [one["id"] for one in (await alice.get("/v1/me/sessions")).json()["items"]] == [ids["session_id"]]

@@ -23,6 +23,7 @@ from backend.models.accounts import (
     User,
 )
 from backend.models.columns import table
+from backend.models.projects import Project
 from backend.models.tasks import Priority, SavedFilter, Task
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Confirmation",
     "OutsideIdentity",
     "Priority",
+    "Project",
     "RecoveryCode",
     "RefreshToken",
     "SavedFilter",
@@ -45,7 +47,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0004"
+SCHEMA_VERSION: Final = "20261122_0007"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -17,6 +17,12 @@ INTERNAL: Final[Any] = {"info": {"export": False}}
 """Of a table or a column: it is not the user's to see. Secrets, and what is made of other columns."""
 
 LIVING = text("deleted_at IS NULL")
+TRASHED = text("deleted_at IS NOT NULL AND scrubbed_at IS NULL")
+"""It can still be restored."""
+
+COLOR: Final = "color ~ '^#[0-9a-f]{6}$'"
+PLACE: Final = "position ~ '^[A-Za-z][0-9A-Za-z]{1,249}$'"
+"""Its bounds; `rules.order` knows the rest."""
 
 
 def instant(*, now: bool = False, **column: Any) -> Any:
@@ -24,6 +30,11 @@ def instant(*, now: bool = False, **column: Any) -> Any:
     if now:
         column["server_default"] = text("clock_timestamp()")
     return Field(sa_type=DateTime(timezone=True), sa_column_kwargs=column)
+
+
+def scrubbed(value: Any, **info: Any) -> Any:
+    """Of a column: it holds what somebody wrote, and what it holds when the row is only a tombstone."""
+    return {"info": {"scrubbed": value, **info}}
 
 
 def table(model: type[SQLModel]) -> Table:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Computed,
     Enum,
+    ForeignKeyConstraint,
     Index,
     String,
     Text,
@@ -20,7 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import INTERNAL, LIVING, around, instant, table
+from backend.models.columns import INTERNAL, LIVING, PLACE, TRASHED, around, instant, scrubbed, table
+from backend.models.projects import Project
 from backend.rules import languages
 
 
@@ -42,6 +44,16 @@ TAGS_ARE_SOUND = """jsonb_typeof(tags) = 'array' AND jsonb_array_length(tags) <=
  'strict $[*] ? (@.type() != "string" || !(@ like_regex "^.{1,50}$" flag "s"))')"""
 
 
+PLACE_OF = """
+CREATE FUNCTION place_of("position" text, created_at timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce("position", 'm' || lpad(to_hex(greatest(0,
+    (extract(epoch FROM created_at - timestamptz '1970-01-01 00:00:00+00') * 1000000)::bigint)), 13, '0'))
+"""
+"""Before all that the door places, which begin with n (door.py), and in the order in which they were made."""
+PLACED_AT = 'place_of("position", created_at)'  # in the column's collation, "C"
+
+
 class Task(SQLModel, table=True):
     __tablename__ = "tasks"
     __table_args__ = (
@@ -57,6 +69,18 @@ class Task(SQLModel, table=True):
             name="due_date_range",
         ),
         CheckConstraint(TAGS_ARE_SOUND, name="tags_sound"),
+        CheckConstraint(PLACE, name="position_sound"),
+        CheckConstraint("parent_id <> id", name="parent_is_another"),
+        CheckConstraint("deleted_at IS NOT NULL OR num_nonnulls(deleted_with, scrubbed_at) = 0", name="trash_sound"),
+        ForeignKeyConstraint(
+            ["user_id", "project_id"],
+            ["projects.user_id", "projects.id"],
+            name="tasks_project_fkey",
+            ondelete="NO ACTION",
+        ),
+        ForeignKeyConstraint(
+            ["user_id", "parent_id"], ["tasks.user_id", "tasks.id"], name="tasks_parent_fkey", ondelete="NO ACTION"
+        ),
         # The default order. The included columns let the totals of most filters come from the index alone.
         Index(
             "tasks_created",
@@ -79,6 +103,19 @@ class Task(SQLModel, table=True):
             "id",
             postgresql_where=LIVING,
         ),
+        # By hand.
+        Index("tasks_position", "user_id", text(PLACED_AT), "id", postgresql_where=LIVING),
+        # Of those in the trash too, for the foreign keys. The counts of open tasks come from the index alone.
+        Index(
+            "tasks_project",
+            "user_id",
+            "project_id",
+            "id",
+            postgresql_include=["completed", "deleted_at"],
+            postgresql_where=text("project_id IS NOT NULL"),
+        ),
+        Index("tasks_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index("tasks_trash", "user_id", "deleted_at", "id", postgresql_where=TRASHED),
         # A tag of one user is a key of its own: finding it costs what is found, not what everybody has tagged so.
         Index(
             "tasks_tags",
@@ -100,21 +137,29 @@ class Task(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
-    title: str = Field(sa_type=Text)
-    title_key: str = Field(sa_type=String(collation="C"), sa_column_kwargs=INTERNAL)  # rules.text.sort_key(title)
-    description: str | None = Field(sa_type=Text)
+    title: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
+    title_key: str = Field(
+        sa_type=String(collation="C"), sa_column_kwargs=scrubbed("-", export=False)
+    )  # rules.text.sort_key(title)
+    description: str | None = Field(sa_type=Text, sa_column_kwargs=scrubbed(None))
     priority: Priority = Field(
         sa_type=Enum(Priority, name="priority"),
         sa_column_kwargs={"server_default": "medium"},
     )
-    due_date: datetime | None = instant(nullable=True)
-    tags: list[str] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
+    due_date: datetime | None = instant(nullable=True, **scrubbed(None))
+    tags: list[str] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'"), **scrubbed([])})
     completed: bool = Field(sa_column_kwargs={"server_default": text("false")})
     completed_at: datetime | None = instant(nullable=True, info={"when": "completed"})
+    project_id: UUID | None  # none: the inbox
+    parent_id: UUID | None
+    # None: from a release that knew no order by hand. It is where `place_of` says.
+    position: str | None = Field(sa_type=String(collation="C"), sa_column_kwargs={"info": {"placed": True}})
     language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)
+    deleted_with: UUID | None  # the task or project that took it along
+    scrubbed_at: datetime | None = instant(nullable=True)  # what it said is gone, and only the tombstone left
     search: Any = Field(sa_column=Column(TSVECTOR, Computed(SEARCH_VECTOR, persisted=True), nullable=True, **INTERNAL))
 
 
@@ -128,7 +173,9 @@ class SavedFilter(SQLModel, table=True):
         CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
         CheckConstraint("char_length(name_key) <= 200", name="name_key_length"),
         CheckConstraint("char_length(filter) BETWEEN 1 AND 1000", name="filter_length"),
-        CheckConstraint("sort IN ('created', 'updated', 'title', 'priority', 'due_date')", name="sort_known"),
+        CheckConstraint(
+            "sort IN ('created', 'updated', 'title', 'priority', 'due_date', 'position')", name="sort_known"
+        ),
         CheckConstraint("\"order\" IN ('asc', 'desc')", name="order_known"),
         # A name is free again when its filter was deleted.
         Index("filters_name", "user_id", "name", unique=True, postgresql_where=LIVING),
@@ -138,14 +185,17 @@ class SavedFilter(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
-    name: str = Field(sa_type=Text)
-    name_key: str = Field(sa_type=String(collation="C"), sa_column_kwargs=INTERNAL)  # rules.text.sort_key(name)
-    filter: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
+    name_key: str = Field(
+        sa_type=String(collation="C"), sa_column_kwargs=scrubbed("-", export=False)
+    )  # rules.text.sort_key(name)
+    filter: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     sort: str | None = Field(sa_type=Text)
     order: str | None = Field(sa_type=Text)
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)
+    scrubbed_at: datetime | None = instant(nullable=True)
 
 
 VERSION_GROWS = """
@@ -170,6 +220,8 @@ around(
     languages.search_configurations(),
     languages.SEARCH_TEXT,
     VERSION_GROWS,
+    PLACE_OF,
 )
 around(table(Task), "after_create", VERSION_TRIGGER)
 around(table(SavedFilter), "after_create", VERSION_TRIGGER.replace("tasks", "filters"))
+around(table(Project), "after_create", VERSION_TRIGGER.replace("tasks", "projects"))

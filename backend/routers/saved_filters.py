@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Request, Response
 
 from backend.deps import NO_PARAMETERS, CanRead, CanWrite, IfMatch, asked_of, documented, expected_versions
 from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer, with_headers
+from backend.schemas.lists import Walked
 from backend.schemas.saved_filters import (
     SavedFilterCreate,
-    SavedFilterList,
     SavedFilterPatch,
     SavedFilterRead,
     SavedFilters,
@@ -21,12 +21,10 @@ router = APIRouter(prefix="/v1/filters", tags=["Saved filters"])
 FilterId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a77"])]
 
 
-@router.get(
-    "", response_model=SavedFilters, responses=problems(401, 403, 422), openapi_extra=documented(SavedFilterList)
-)
+@router.get("", response_model=SavedFilters, responses=problems(401, 403, 422), openapi_extra=documented(Walked))
 async def list_filters(mine: CanRead, request: Request) -> Response:
     """List your saved filters by name, without regard to case and accents."""
-    items, following = await saved_filters.by_name(mine, asked_of(request, SavedFilterList))
+    items, following = await saved_filters.by_name(mine, asked_of(request, Walked))
     return json_answer(items_of(items, next_cursor=json.dumps(following)))
 
 

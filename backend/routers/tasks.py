@@ -21,20 +21,25 @@ from backend.deps import (
 )
 from backend.routers.answers import etag, items_of, json_answer, problems, stored_answer, with_headers
 from backend.schemas.filters import DEEPEST, TaskFilter
+from backend.schemas.lists import Move, Walked
 from backend.schemas.scalars import Id
 from backend.schemas.tasks import (
     Deleted,
+    Subtasks,
     TaskBatch,
     TaskBatchDelete,
     TaskBatchPatch,
     TaskCreate,
+    TaskEdit,
     TaskItems,
     TaskPage,
     TaskPatch,
     TaskRead,
     Updated,
 )
-from backend.services import listing, tasks
+from backend.services import listing, moving, tasks, trash
+from backend.services.task_criteria import place
+from backend.services.tasks import TASK
 
 BATCH_BYTES = 16 * 1024 * 1024
 
@@ -90,7 +95,10 @@ def _beside(found: listing.Page) -> dict[str, str]:
     """What is in the answer only when it was asked for, or helps: JSON."""
     told = {"estimated": found.estimated, "facets": found.facets, "did_you_mean": found.did_you_mean}
     compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
-    return {name: compact(value) for name, value in told.items() if value is not None}
+    beside = {name: compact(value) for name, value in told.items() if value is not None}
+    if found.included is not None:
+        beside |= {"included": f"[{found.included}]", "included_all": compact(found.included_all)}
+    return beside
 
 
 def _weak(mark: str) -> str:
@@ -175,8 +183,8 @@ async def edit_tasks(mine: CanWrite, batch: TaskBatchPatch) -> Response:
     max_body_size=BATCH_BYTES,
 )
 async def delete_tasks(mine: CanWrite, batch: TaskBatchDelete) -> Response:
-    """Put up to 1,000 tasks into the trash, all or none."""
-    return json_answer(f'{{"deleted":{await tasks.remove_many(mine, batch.ids)}}}')
+    """Put up to 1,000 tasks into the trash with their subtasks, all or none."""
+    return json_answer(f'{{"deleted":{await trash.remove_tasks(mine, batch.ids)}}}')
 
 
 @router.get(
@@ -194,15 +202,44 @@ async def read_task(mine: CanRead, task_id: TaskId, request: Request) -> Respons
 @router.patch(
     "/{task_id:task}",
     response_model=TaskRead,
-    responses={**problems(401, 403, 404, 412, 413, 415, 422), 200: with_headers("ETag")},
-    dependencies=NO_PARAMETERS,
+    responses={**problems(401, 403, 404, 409, 412, 413, 415, 422), 200: with_headers("ETag")},
+    openapi_extra=documented(TaskEdit),
 )
-async def edit_task(mine: CanWrite, task_id: TaskId, patch: TaskPatch, if_match: IfMatch = None) -> Response:
+async def edit_task(
+    mine: CanWrite, task_id: TaskId, patch: TaskPatch, request: Request, if_match: IfMatch = None
+) -> Response:
     """Change the fields that are sent; leave the others as they are; null clears.
+
+    Made a part of another task by `parent_id`, or put into a project, it takes its subtasks along.
 
     With `If-Match`, a change that somebody else made first is a 412 instead of being overwritten.
     """
-    stored = await tasks.edit(mine, task_id, patch, expected_versions(if_match))
+    with_parts = asked_of(request, TaskEdit).subtasks == "complete"
+    stored = await tasks.edit(mine, task_id, patch, expected_versions(if_match), with_parts=with_parts)
+    return json_answer(stored.body, headers={"ETag": etag(stored.version)})
+
+
+@router.get(
+    "/{task_id:task}/subtasks",
+    response_model=Subtasks,
+    responses=problems(401, 403, 404, 422),
+    openapi_extra=documented(Walked),
+)
+async def list_subtasks(mine: CanRead, task_id: TaskId, request: Request) -> Response:
+    """List the parts of a task and their parts, each followed by its own, in the order by hand."""
+    items, total, following = await listing.subtasks(mine, task_id, asked_of(request, Walked))
+    return json_answer(items_of(items, total=str(total), next_cursor=json.dumps(following)))
+
+
+@router.post(
+    "/{task_id:task}/move",
+    response_model=TaskRead,
+    responses={**problems(401, 403, 404, 413, 415, 422), 200: with_headers("ETag")},
+    dependencies=NO_PARAMETERS,
+)
+async def move_task(mine: CanWrite, task_id: TaskId, to: Move) -> Response:
+    """Move a task in the order by hand (`sort=position`): right behind another, or right before it."""
+    stored = await moving.move(mine, TASK, place, task_id, to)
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
@@ -210,6 +247,6 @@ async def edit_task(mine: CanWrite, task_id: TaskId, patch: TaskPatch, if_match:
     "/{task_id:task}", status_code=204, responses=problems(401, 403, 404, 412, 422), dependencies=NO_PARAMETERS
 )
 async def delete_task(mine: CanWrite, task_id: TaskId, if_match: IfMatch = None) -> Response:
-    """Put a task into the trash."""
-    await tasks.remove(mine, task_id, expected_versions(if_match))
+    """Put a task into the trash, with its subtasks."""
+    await trash.remove_task(mine, task_id, expected_versions(if_match))
     return Response(status_code=204)

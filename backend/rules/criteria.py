@@ -9,9 +9,11 @@ from typing import Final, NamedTuple
 from backend.rules import dates
 from backend.rules.normal_form import all_of, negation
 from backend.rules.search import operand
+from backend.rules.text import sort_key
 from backend.rules.tree import AllOf, Node, Not, Term
 
 TAG_CHARACTERS: Final = 50
+PROJECT_CHARACTERS: Final = 100
 _EXCERPT: Final = 40
 _PRIORITIES: Final = ("low", "medium", "high")
 _COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
@@ -166,7 +168,26 @@ def _named(name: str, known: Mapping[str, Node], sign: str, value: str, _: Calen
     return known[value.strip().lower()]
 
 
-_HAS: Final = {"due": Term("dated"), "tag": Term("tagged"), "tags": Term("tagged"), "description": Term("described")}
+def _project(sign: str, value: str, _: Calendar) -> Node:
+    """By name, since nobody writes ids; `project:none` is the inbox."""
+    name = value.strip()
+    if name.lower() in {"any", "none"}:
+        return Term("in_project") if name.lower() == "any" else Not(Term("in_project"))
+    if not 1 <= len(name) <= PROJECT_CHARACTERS:
+        raise ValueError(
+            f"a project has 1 to {PROJECT_CHARACTERS} characters, and this one {len(name)}, as in project:Home"
+        )
+    return Term("project_named", sort_key(name))
+
+
+_HAS: Final = {
+    "due": Term("dated"),
+    "tag": Term("tagged"),
+    "tags": Term("tagged"),
+    "description": Term("described"),
+    "project": Term("in_project"),
+    "subtasks": Term("divided"),
+}
 _PENDING, _COMPLETED = Term("completed", False), Term("completed", True)
 _IS: Final = {
     "pending": _PENDING,
@@ -174,6 +195,8 @@ _IS: Final = {
     "completed": _COMPLETED,
     "done": _COMPLETED,
     "overdue": Term("overdue"),
+    "subtask": Term("subtask"),
+    "archived": Term("archived"),
 }
 _ORDERED: Final = (":", *_COMPARISONS)
 _FIELDS: Final[Mapping[str, Field]] = {
@@ -183,6 +206,7 @@ _FIELDS: Final[Mapping[str, Field]] = {
     "updated": Field(_ORDERED, partial(_time, "updated", _ANYTHING)),
     "completed": Field(_ORDERED, partial(_time, "completed", _COMPLETED)),
     "tag": Field((":",), _tag),
+    "project": Field((":",), _project),
     "has": Field((":",), partial(_named, "has", _HAS)),
     "is": Field((":",), partial(_named, "is", _IS)),
 }

@@ -39,7 +39,7 @@ def _only_words(text: str) -> bool:
     return len(search.read(text).words) <= FUZZY_WORDS and all(map(_WORD.fullmatch, text.split()))
 
 
-def _facets(value: Any) -> Any:
+def _with_commas(value: Any) -> Any:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
@@ -51,7 +51,13 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 Facets = Annotated[
     tuple[Literal["tag", "priority", "status"], ...],
-    BeforeValidator(_facets),
+    BeforeValidator(_with_commas),
+    AfterValidator(_once),
+    Shown(minItems=1, uniqueItems=True),
+]
+Include = Annotated[
+    tuple[Literal["parents", "subtasks"], ...],
+    BeforeValidator(_with_commas),
     AfterValidator(_once),
     Shown(minItems=1, uniqueItems=True),
 ]
@@ -66,6 +72,7 @@ class Sort(StrEnum):
     title = "title"  # type: ignore[assignment]  # str has a method of this name
     priority = "priority"
     due_date = "due_date"
+    position = "position"
     relevance = "relevance"
 
 
@@ -85,6 +92,16 @@ class TaskFilter(Wire):
     tags: FilterTags = Field([], description="Repeatable: has all of these.", examples=[["home"]])
     any_tags: FilterTags = Field([], description="Repeatable: has any of these.")
     not_tags: FilterTags = Field([], description="Repeatable: has none of these.")
+    project_id: Annotated[list[Id], Field(max_length=20)] = Field([], description="Repeatable: in any of these.")
+    inbox: Truth | None = Field(None, description="In no project, or in one.")
+    parent_id: Id | None = Field(None, description="The subtasks of this task, without theirs.")
+    is_subtask: Truth | None = Field(None, description="Parts of other tasks, or those that are none.")
+    include: Include = Field(
+        (),
+        description="`parents`, `subtasks`, with commas: beside the tasks that the filter finds, `included` has those "
+        "that they are parts of, or their parts, whatever the filter says of these.",
+        examples=["parents"],
+    )
     search: Annotated[Filled, Characters(1, 500)] | None = Field(
         None,
         description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`, `begin*`.',
@@ -106,7 +123,8 @@ class TaskFilter(Wire):
     sort: Sort | None = Field(
         None,
         description="`created` (newest first, the default), `updated` (newest first), `title` (A first), `priority` "
-        "(high first), `due_date` (soonest first), `relevance` (best first; needs `search`, and is then the default).",
+        "(high first), `due_date` (soonest first), `position` (the order by hand), `relevance` (best first; needs "
+        "`search`, and is then the default).",
     )
     order: Direction | None = Field(
         None, description="Turns the sort's own direction. Tasks without a due date stay last."

@@ -7,9 +7,11 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from backend.schemas.filters import Direction, FilterText
-from backend.schemas.scalars import Characters, FromDigits, Id, Name, NotNull, Text, Wire
+from backend.schemas.scalars import Id, Name, NotNull, Wire
 
-SavedSort = Literal["created", "updated", "title", "priority", "due_date"]  # `relevance` is that of a search
+SavedSort = Literal[
+    "created", "updated", "title", "priority", "due_date", "position"
+]  # `relevance` is that of a search
 
 EXAMPLE: dict[str, Any] = {"name": "Due this week", "filter": "is:pending due<=+1w", "sort": "due_date"}
 READ_EXAMPLE: dict[str, Any] = {
@@ -60,13 +62,6 @@ class SavedFilterRead(Wire):
     version: int = Field(description="Grows with every change of yours; the ETag, in quotes.")
     created_at: datetime
     updated_at: datetime
-
-
-class SavedFilterList(Wire):
-    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(100, description="How many filters.")
-    cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
-        None, description="`next_cursor` of the answer before."
-    )
 
 
 class SavedFilters(Wire):

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from backend.rules import days
+from backend.rules import days, order
 from backend.security import passwords
 
 MOST_UNKNOWN: Final = 20
@@ -33,6 +33,7 @@ _NO_NUL: Final = r"^[^\x00]*$"
 _NOT_BLANK: Final = r"^[^\x00]*[^\x00\x1c-\x1f\s][^\x00]*$"  # \x1c to \x1f are spaces to Python, and not to ECMA-262
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2}|simple", re.ASCII)
+_COLOR: Final = re.compile("^#[0-9a-f]{6}$", re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -86,6 +87,12 @@ def _zone(value: str) -> str:
 def _language(value: str) -> str:
     if not _LANGUAGE.fullmatch(value):
         raise ValueError("expected a language by its two letters (ISO 639-1), like en or de, or simple for none")
+    return value
+
+
+def _color(value: str) -> str:
+    if not _COLOR.fullmatch(value):
+        raise ValueError("expected a colour as # and six hexadecimal digits in lower case, like #2e7d32")
     return value
 
 
@@ -214,6 +221,16 @@ Email = Annotated[Text, Characters(3, 254), AfterValidator(normal_email), Field(
 Password = Annotated[Text, Characters(*passwords.CHARACTERS), AfterValidator(_uncommon)]
 Sealed = Annotated[Text, Characters(0, 4_000)]  # what a client carries for us
 Name = Annotated[Filled, Characters(1, 100)]
+Color = Annotated[
+    StrictStr,
+    AfterValidator(_color),
+    WithJsonSchema({"type": "string", "pattern": _COLOR.pattern, "examples": ["#2e7d32"]}),
+]
+Position = Annotated[
+    StrictStr,
+    AfterValidator(order.check),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z][0-9A-Za-z]+$", "format": "tend-position"}),
+]
 Title = Annotated[Filled, Characters(1, 200)]
 Description = Annotated[Text, Characters(0, 10_000)]
 Tag = Annotated[Filled, Characters(1, 50)]

@@ -1,13 +1,24 @@
 """Tasks on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from backend.models import Priority
-from backend.schemas.scalars import Description, Id, Instant, NoneIsEmpty, NotNull, Shown, TaskTags, Title, Wire
+from backend.schemas.scalars import (
+    Description,
+    Id,
+    Instant,
+    NoneIsEmpty,
+    NotNull,
+    Position,
+    Shown,
+    TaskTags,
+    Title,
+    Wire,
+)
 
 BATCH_MOST = 1_000
 
@@ -24,6 +35,9 @@ READ_EXAMPLE: dict[str, Any] = {
     "due_date": "2026-12-24T18:00:00.000000Z",
     "completed": False,
     "completed_at": None,
+    "project_id": "01997f3e-5a2b-7c31-9d04-8b1f6f1c2a99",
+    "parent_id": None,
+    "position": "n00000000000007",
     "version": 7,
     "created_at": "2026-11-22T08:15:00.123456Z",
     "updated_at": "2026-11-22T08:15:00.123456Z",
@@ -44,6 +58,11 @@ class TaskCreate(Wire):
         validate_default=False,
     )
     completed: StrictBool = False
+    project_id: Id | None = Field(None, description="null: the inbox. A subtask's is that of its parent.")
+    parent_id: Id | None = Field(None, description="The task that it is a part of. In a batch, one before it will do.")
+    position: Position | None = Field(
+        None, description="Where it is in the order by hand, as a key of fractional indexing; at the end by default."
+    )
 
 
 class TaskPatch(Wire):
@@ -57,6 +76,9 @@ class TaskPatch(Wire):
     due_date: Instant | None = None
     tags: TaskTags | None = None
     completed: Annotated[StrictBool | None, NotNull] = None
+    project_id: Id | None = Field(None, description="Its subtasks go with it.")
+    parent_id: Id | None = Field(None, description="Its own subtasks go with it, and all into the parent's project.")
+    position: Annotated[Position | None, NotNull] = None
 
     def sent(self) -> dict[str, Any]:
         """What the client named, null included."""
@@ -77,6 +99,9 @@ class TaskRead(Wire):
     tags: list[str]
     completed: bool
     completed_at: datetime | None = Field(description="When it last became completed.")
+    project_id: UUID | None = Field(description="null: the inbox.")
+    parent_id: UUID | None = Field(description="null: no subtask.")
+    position: str = Field(description="Compared byte by byte: the order by hand. docs/order.md.")
     version: int = Field(description="Grows with every change of yours; the ETag, in quotes.")
     created_at: datetime
     updated_at: datetime
@@ -108,9 +133,29 @@ class TaskPage(Wire):
     next_cursor: str | None = Field(description="null at the end.")
     estimated: bool | None = Field(None, description="With `count=estimate`: whether `total` is an estimate.")
     facets: Facets | None = Field(None, description="With `facets`: those that were asked for.")
+    included: list[TaskRead] | None = Field(
+        None, description="With `include`: the others, in the order by hand. At most 1,000, the first of them."
+    )
+    included_all: bool | None = Field(None, description="With `include`: whether `included` has them all.")
     did_you_mean: str | None = Field(
         None, description="After a search that finds nothing: its words as they are written in other tasks of yours."
     )
+
+
+class TaskEdit(Wire):
+    subtasks: Literal["complete"] | None = Field(
+        None, description="`complete`: its open subtasks are completed with it. Only with `completed: true`."
+    )
+
+
+class Subtask(TaskRead):
+    depth: int = Field(description="1 for a part of the task itself, 2 for a part of that, and so on.")
+
+
+class Subtasks(Wire):
+    items: list[Subtask] = Field(description="Each followed by its own parts, in the order by hand.")
+    total: int
+    next_cursor: str | None = Field(description="null at the end.")
 
 
 class TaskBatch(Wire):

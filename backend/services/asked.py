@@ -27,7 +27,7 @@ MOST_BEGINNINGS = 4
 MANY_TERMS = 12
 COMMON_LIMITS = {20, 50, 100, 200}  # have statements of their own
 _ANY_TIME = datetime(1, 1, 1, tzinfo=UTC)
-_NOT_BOUND = {"page", "limit", "cursor", "count", "highlight", "facets", "sort", "order", "tz"}
+_NOT_BOUND = {"include", "page", "limit", "cursor", "count", "highlight", "facets", "sort", "order", "tz"}
 
 
 class Saved(NamedTuple):
@@ -107,6 +107,7 @@ def _asked(filters: TaskFilter, zone: str, code: str, today: date | None, saved:
         search="no" if filters.search is None else "fuzzy" if filters.fuzzy else "exact",
         highlight=filters.highlight,
         facets=filters.facets,
+        include=filters.include,
     )
     sought = search.read(filters.search or "")
     _limit_beginnings(sought.tsquery, values_of(tree, _ANY_TIME))
@@ -164,6 +165,14 @@ def _parts(filters: TaskFilter, zone: str) -> Iterator[Node]:
         yield _so(filters.has_due_date, Term("dated"))
     if filters.overdue is not None:
         yield _so(filters.overdue, Term("overdue"))
+    if filters.project_id:
+        yield Term("project", filters.project_id)
+    if filters.inbox is not None:
+        yield _so(not filters.inbox, Term("in_project"))
+    if filters.parent_id:
+        yield Term("parent", filters.parent_id)
+    if filters.is_subtask is not None:
+        yield _so(filters.is_subtask, Term("subtask"))
     if filters.tags:
         yield Term("tags", filters.tags)
     if filters.any_tags:

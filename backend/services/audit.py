@@ -15,7 +15,7 @@ from backend.models import AuditEvent, User, table
 from backend.rules import cursor
 from backend.scope import Scope
 from backend.security.opaque import new_id
-from backend.services.listing import position
+from backend.services.walking import position
 from backend.sql import Row
 from backend.telemetry import logs
 from backend.wall import OWNER

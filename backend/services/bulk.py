@@ -36,6 +36,8 @@ CHUNK = 10_000  # lines in memory at once
 BATCH = 1_000  # rows a statement
 LINE_BYTES = 1024 * 1024
 LOADED = ("created_at", *GIVEN)
+SAID = ("id", "title", "description", "priority", "due_date", "tags", "completed", "created_at")
+"""What makes a line the same as one that was loaded before, by whatever release."""
 
 
 def _local_part(user: str) -> str:
@@ -47,6 +49,8 @@ def _local_part(user: str) -> str:
 class Line(TaskCreate):
     """A line of the file: a task, whose it is, and when it was made."""
 
+    project_id: None = None  # of whom, a file does not know
+    parent_id: None = None
     user: Annotated[WireText, Characters(1, 64), AfterValidator(_local_part)]
     created_at: Instant | None = None
 
@@ -114,7 +118,7 @@ class _Loading:
         """Its id is made of what it says and of how many lines before said the same."""
         given = line.model_dump(mode="json", exclude={"user"})
         mine = self.scopes[line.user]
-        content = uuid5(mine.user_id, json.dumps(given))
+        content = uuid5(mine.user_id, json.dumps({name: given[name] for name in SAID}))
         self.seen[content] += 1
         own = uuid5(content, str(self.seen[content]))
         return {**given, "id": given["id"] or str(own), **derived(mine, line)}

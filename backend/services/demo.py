@@ -16,7 +16,7 @@ from backend.scope import Scope
 from backend.security.passwords import hash_password
 from backend.services.accounts import USERS, open_account
 from backend.services.task_criteria import TASKS
-from backend.services.task_query import shown
+from backend.services.task_wire import shown
 from backend.services.tasks import GIVEN, jsonable, row_of
 
 EMAIL: Final = "demo@example.com"

@@ -19,7 +19,7 @@ from backend.db import Database
 from backend.door import CLOCK, Query, statement
 from backend.errors import Unavailable
 from backend.models import AuditEvent, Confirmation, table
-from backend.services import keys, throttles
+from backend.services import keys, throttles, trash
 from backend.services.access_tokens import TOKENS as ACCESS_TOKENS
 from backend.services.accounts import USERS
 from backend.services.sessions import SESSIONS
@@ -67,7 +67,7 @@ async def clean(database: Database) -> None:
         await _all_of(database, gone(), {"age": age} if age else {})
     await _all_of(database, _access_tokens(), {"age": FORGOTTEN})
     await _all_of(database, _confirmations(), {})
-    for purge in (throttles.purge, keys.purge):
+    for purge in (throttles.purge, keys.purge, trash.empty_old):
         with suppress(Unavailable):
             await purge(database)
 

@@ -10,10 +10,13 @@ from uuid import UUID
 from backend.errors import Invalid
 from backend.rules import cursor, search
 from backend.schemas.filters import Sort, TagFilter, TaskFilter
+from backend.schemas.lists import Walked
 from backend.scope import Scope, account_gone
-from backend.services import task_query
+from backend.services import task_family, task_query
 from backend.services.asked import Asked, Saved, asked, binding, today_in
 from backend.services.task_query import SORTS
+from backend.services.tasks import TASK
+from backend.services.walking import position
 
 ANY = "*"
 
@@ -27,6 +30,8 @@ class Page:
     estimated: bool | None  # none unless an estimate would do
     facets: dict[str, Any] | None
     did_you_mean: str | None
+    included: str | None  # JSON, with commas between; none unless it was asked for
+    included_all: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ async def _page(filters: TaskFilter, known: Collection[str], mine: Scope) -> Pag
         estimated=first.estimated if shape.total == "estimate" else None,
         facets=first.facets if shape.facets else None,
         did_you_mean=await _suggestion(mine, filters, question) if not first.there else None,
+        included=first.included or "" if shape.include else None,
+        included_all=first.included_all if shape.include else None,
     )
 
 
@@ -114,12 +121,24 @@ def _mark(question: Asked, state: Any) -> str:
     return f"{state.seq}-{state.epoch}-{question.mark}"
 
 
-def position(bound: bytes, text: str) -> cursor.Position:
-    """Raises Invalid."""
-    try:
-        return cursor.unseal(bound, text)
-    except ValueError as error:
-        raise Invalid.at("query", "cursor", msg=str(error)) from None
+async def subtasks(mine: Scope, task_id: UUID, asked: Walked) -> tuple[list[str], int, str | None]:
+    """JSON, one a task, each with how deep it is; how many there are, and a cursor to those after them. One statement.
+
+    Raises NotFound, and Invalid for the cursor.
+    """
+    bound = f"{mine.user_id} subtasks {task_id}".encode()
+    values: dict[str, Any] = {"row_id": task_id, "in_limit": asked.limit + 1}
+    if asked.cursor:
+        values["after_key"] = position(bound, asked.cursor).key
+    rows = await mine.read(task_family.subtasks(asked.cursor is not None), values)
+    if not rows:
+        raise TASK.missing
+    found = [row for row in rows if row.path is not None]
+    following = None
+    if len(found) > asked.limit:
+        last = found[asked.limit - 1]
+        following = cursor.seal(bound, cursor.Position(str(last.id), last.path, None))
+    return [row.body for row in found[: asked.limit]], rows[0].total, following
 
 
 async def tags(mine: Scope, filters: TagFilter) -> list[str]:

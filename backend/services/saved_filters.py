@@ -1,25 +1,25 @@
 """Verbs on saved filters. Every write goes through the door; nothing here commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, bindparam, cast, literal_column, select, true, tuple_
+from sqlalchemy import ColumnElement, Integer, Uuid, bindparam, select, true, tuple_
 
 from backend import door
-from backend.door import COUNTER, Query, as_json, iso, statement, text_of
-from backend.errors import Invalid, NotFound, PreconditionFailed
-from backend.rules import cursor
+from backend.door import Query, as_json, iso, statement, text_of
+from backend.errors import Invalid
 from backend.rules import filters as language
 from backend.rules.text import sort_key
-from backend.schemas.saved_filters import SavedFilterCreate, SavedFilterList, SavedFilterPatch
+from backend.schemas.lists import Walked
+from backend.schemas.saved_filters import SavedFilterCreate, SavedFilterPatch
 from backend.scope import Scope, account_gone
 from backend.security.opaque import new_id
 from backend.services.asked import today_in
-from backend.services.listing import position
+from backend.services.changes import GONE, Kind, Stored, as_stored, change, unchanged
 from backend.services.task_query import FILTERS
-from backend.services.tasks import GONE, Stored, change
+from backend.services.walking import listed_rows, walked
 from backend.wall import OWNER
 
 GIVEN = ("id", "name", "name_key", "filter", "sort", "order")
@@ -34,46 +34,26 @@ async def create(mine: Scope, wanted: SavedFilterCreate) -> tuple[UUID, Stored]:
     return row["id"], Stored(made[0].version, made[0].body)
 
 
-async def by_name(mine: Scope, asked: SavedFilterList) -> tuple[list[str], str | None]:
+async def by_name(mine: Scope, asked: Walked) -> tuple[list[str], str | None]:
     """JSON, one a filter, and a cursor to those after them. One statement. Raises Invalid for the cursor."""
-    bound = f"{mine.user_id} filters".encode()
-    values: dict[str, Any] = {"in_limit": asked.limit + 1}  # the one more tells whether there are others
-    if asked.cursor:
-        after = position(bound, asked.cursor)
-        values |= {"after_key": after.key, "after_id": after.id}
-    rows = await mine.read(listed(asked.cursor is not None), values)
-    following = None
-    if len(rows) > asked.limit:
-        row_id, _, key = rows[asked.limit - 1].place.partition(" ")
-        following = cursor.seal(bound, cursor.Position(row_id, key, None))
-    return [row.body for row in rows[: asked.limit]], following
+    return await walked(mine, listed, asked, "filters", {})
 
 
 async def read(mine: Scope, filter_id: UUID) -> Stored:
-    rows = await mine.read(_one(), {"row_id": filter_id})
-    if not rows:
-        raise _missing()
-    return Stored(rows[0].version, rows[0].body)
+    return as_stored(await mine.read(_one(), {"row_id": filter_id}), FILTER)
 
 
 async def edit(mine: Scope, filter_id: UUID, patch: SavedFilterPatch, expected: Sequence[int] | None) -> Stored:
     """One statement. Raises NotFound, PreconditionFailed when the version is not among `expected`, and Invalid."""
     sent = _derived(mine, patch.sent())
-    if sent:
-        return await _change(mine, filter_id, sent, expected)
-    unchanged = await read(mine, filter_id)
-    if expected is not None and unchanged.version not in expected:
-        raise _stale()
-    return unchanged
+    if not sent:
+        return unchanged(await read(mine, filter_id), FILTER, expected)
+    return await change(mine.write, FILTER, filter_id, sent, expected)
 
 
 async def remove(mine: Scope, filter_id: UUID, expected: Sequence[int] | None) -> None:
     """Its name is free afterwards. Raises like `edit`."""
-    await _change(mine, filter_id, dict.fromkeys(GONE), expected)
-
-
-async def _change(mine: Scope, filter_id: UUID, sent: Mapping[str, Any], expected: Sequence[int] | None) -> Stored:
-    return await change(mine, FILTERS, shown, filter_id, sent, expected, _missing(), _stale())
+    await change(mine.write, FILTER, filter_id, dict.fromkeys(GONE), expected)
 
 
 def _derived(mine: Scope, given: dict[str, Any]) -> dict[str, Any]:
@@ -86,18 +66,13 @@ def _derived(mine: Scope, given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "name_key": sort_key(given["name"])} if "name" in given else given
 
 
-def _missing() -> NotFound:
-    return NotFound("There is no such filter.")
-
-
-def _stale() -> PreconditionFailed:
-    return PreconditionFailed("If-Match does not name the filter's version. Read the filter again, and decide anew.")
-
-
 def shown(row: Any) -> list[ColumnElement[Any]]:
     """The filter on the wire, from any row that has its columns."""
     named = [row.id, row.name, row.filter, row.sort, row.order, row.version]
     return [*named, iso(row.created_at), iso(row.updated_at)]
+
+
+FILTER: Final = Kind(FILTERS, shown, "filter")
 
 
 def _living() -> list[ColumnElement[bool]]:
@@ -114,14 +89,10 @@ def _one() -> Query:
 @statement
 def listed(after: bool) -> Query:
     """Rows of (seq, place, body): from the first or after the cursor's place."""
-    wanted = select(*FILTERS.c).where(*_living())
+    wanted = select(*FILTERS.c, FILTERS.c.name_key.label("key")).where(*_living())
     if after:
         there = bindparam("after_key", type_=FILTERS.c.name_key.type), bindparam("after_id", type_=Uuid())
         wanted = wanted.where(tuple_(FILTERS.c.name_key, FILTERS.c.id) > tuple_(*there))
     limit = bindparam("in_limit", type_=Integer())
     found = wanted.order_by(FILTERS.c.name_key, FILTERS.c.id).limit(limit).subquery("found")
-    item = as_json(found, shown(found.c))
-    place = (cast(found.c.id, Text()) + literal_column("' '") + found.c.name_key).label("place")
-    seq = select(COUNTER.c.seq).where(COUNTER.c.user_id == OWNER).scalar_subquery().label("seq")
-    shown_of = select(seq, place, text_of(item)).select_from(found.join(item, true()))
-    return shown_of.order_by(found.c.name_key, found.c.id)
+    return listed_rows(found, as_json(found, shown(found.c)), found)

@@ -13,11 +13,14 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
+    Select,
     Text,
+    Uuid,
     and_,
     bindparam,
     case,
     cast,
+    exists,
     false,
     func,
     literal_column,
@@ -29,21 +32,30 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG, TSQUERY, array
 from sqlalchemy.types import TypeEngine
 
-from backend.models import Task, table
+from backend.models import Project, Task, table
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
 from backend.wall import OWNER
 
-TASKS = table(Task)
+TASKS, PROJECTS = table(Task), table(Project)
 
 WHEN = DateTime(timezone=True)
 NEVER: ColumnElement[Any] = literal_column("'infinity'", WHEN)
 BEFORE_ALL: ColumnElement[Any] = literal_column("'-infinity'", WHEN)
 DUE = func.coalesce(TASKS.c.due_date, NEVER, type_=WHEN)  # as the index tasks_due has it
 DUE_FALLING = func.coalesce(TASKS.c.due_date, BEFORE_ALL, type_=WHEN)
+
+
+def place(row: Any) -> ColumnElement[str]:
+    """Where a task is in the order by hand, as the index tasks_position has it."""
+    return func.place_of(row.position, row.created_at, type_=TASKS.c.position.type)
+
+
 MY_TAGS = func.jsonb_set(literal_column("'{}'"), array([cast(TASKS.c.user_id, Text())]), TASKS.c.tags, type_=JSONB())
 """`{user: tags}`, as the index tasks_tags has it."""
 CONFIGURATION = bindparam("in_configuration", type_=REGCONFIG())
 """Named, and not by `search_config` from the language, which would be planned anew for each query."""
+FILED = TASKS.c.project_id.is_not(None)
+PART = TASKS.c.parent_id.is_not(None)
 
 Form = str | tuple[str, tuple["Form", ...]]
 """A tree without values: the name of a criterion, or `and`, `or`, `not` and what they join."""
@@ -91,6 +103,25 @@ def required(query: Any) -> Any:
     return select(demanding).scalar_subquery()
 
 
+def _has_parts() -> ColumnElement[bool]:
+    parts = TASKS.alias("parts")
+    whose = TASKS.c.user_id == OWNER, parts.c.user_id == TASKS.c.user_id
+    return exists().where(*whose, parts.c.parent_id == TASKS.c.id, parts.c.deleted_at.is_(None))
+
+
+def _projects(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(PROJECTS.c.id).where(PROJECTS.c.user_id == OWNER, PROJECTS.c.deleted_at.is_(None), *conditions)
+
+
+def _projects_named(key: Any) -> Select[Any]:
+    """Without regard to case and accents."""
+    return _projects(PROJECTS.c.name_key == key)
+
+
+def _archived_projects() -> Select[Any]:
+    return _projects(PROJECTS.c.archived)
+
+
 class Criterion(NamedTuple):
     type: TypeEngine[Any] | None  # of its value; None where it has none
     line: Callable[[Any], ColumnElement[bool]]
@@ -111,6 +142,13 @@ CRITERIA: Mapping[str, Criterion] = {
     "overdue": Criterion(WHEN, lambda now: and_(DUE < now, not_(TASKS.c.completed))),
     "dated": Criterion(None, lambda _: DUE < NEVER),
     "tagged": Criterion(None, lambda _: func.jsonb_array_length(TASKS.c.tags) > literal_column("0")),
+    "project": Criterion(ARRAY(Uuid()), lambda these: and_(FILED, TASKS.c.project_id == func.any(these))),
+    "parent": Criterion(Uuid(), lambda parent: and_(PART, TASKS.c.parent_id == parent)),
+    "in_project": Criterion(None, lambda _: FILED),
+    "subtask": Criterion(None, lambda _: PART),
+    "divided": Criterion(None, lambda _: _has_parts()),
+    "project_named": Criterion(Text(), lambda key: and_(FILED, TASKS.c.project_id.in_(_projects_named(key)))),
+    "archived": Criterion(None, lambda _: and_(FILED, TASKS.c.project_id.in_(_archived_projects()))),
     "described": Criterion(
         None, lambda _: func.coalesce(TASKS.c.description, literal_column("''")) != literal_column("''")
     ),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     Boolean,
     ColumnElement,
     Integer,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from backend.door import COUNTER, Query, as_json, iso, statement, text_of
+from backend.door import COUNTER, Query, as_json, statement, text_of
 from backend.models import SavedFilter, table
 from backend.schemas.filters import Sort
 from backend.services import task_counts as counts
@@ -44,12 +45,15 @@ from backend.services.task_criteria import (
     conjuncts,
     living,
     names_in,
+    place,
     required,
     says,
     sought,
     sought_condition,
 )
+from backend.services.task_family import MOST_INCLUDED, relatives
 from backend.services.task_search import QUERY, loosely, meant, rank, snippet, vocabulary
+from backend.services.task_wire import columns, shown
 from backend.wall import OWNER
 
 FILTERS = table(SavedFilter)
@@ -72,6 +76,10 @@ INSENSITIVE = {"completed"}
 """Criteria that change no plan: an order is walked, and what does not fit is passed over."""
 
 
+ROW = place(TASKS.c), TASKS.c.id
+"""The order by hand."""
+
+
 class Order(NamedTuple):
     key: ColumnElement[Any]
     falling: bool
@@ -85,6 +93,7 @@ SORTS: Mapping[Sort, Order] = {
     Sort.title: Order(TASKS.c.title_key, falling=False),
     Sort.priority: Order(TASKS.c.priority, falling=True),
     Sort.due_date: Order(DUE, falling=False, turned=DUE_FALLING),
+    Sort.position: Order(place(TASKS.c), falling=False),
     Sort.relevance: Order(rank(QUERY), falling=True),
 }
 
@@ -99,6 +108,7 @@ class Shape(NamedTuple):
     search: Literal["no", "exact", "fuzzy"] = "no"
     highlight: bool = False
     facets: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
 
     @property
     def sought(self) -> bool:
@@ -108,23 +118,6 @@ class Shape(NamedTuple):
     @property
     def planned_anew(self) -> bool:
         return not self.sought and not INSENSITIVE.issuperset(names_in(self.form))
-
-
-def shown(row: Any) -> list[ColumnElement[Any]]:
-    """The task on the wire, from any row that has its columns."""
-    return [
-        row.id,
-        row.title,
-        row.description,
-        row.priority,
-        iso(row.due_date),
-        row.tags,
-        row.completed,
-        iso(row.completed_at),
-        row.version,
-        iso(row.created_at),
-        iso(row.updated_at),
-    ]
 
 
 @statement
@@ -140,8 +133,14 @@ def page(shape: Shape) -> Query:
     where += [says(query if shape.search == "fuzzy" else required(QUERY))] if shape.search != "no" else []
     where += [PLANNED_ANEW] if shape.planned_anew else []
     known = _known(shape, where).subquery("known")
-    listed = _listed(shape, _found(shape, where, query), query).subquery("listed")
-    return select(*known.c, *listed.c).select_from(known.join(listed, true()))
+    rows = _rows(shape, _found(shape, where, query), query)
+    if not shape.include:
+        listed = _listed(shape, rows.subquery("rows")).subquery("listed")
+        return select(*known.c, *listed.c).select_from(known.join(listed, true()))
+    page = rows.cte("rows")
+    listed = _listed(shape, page).subquery("listed")
+    beside = _included(shape, page).subquery("beside")
+    return select(*known.c, *listed.c, *beside.c).select_from(known.join(listed, true()).join(beside, true()))
 
 
 @statement
@@ -150,16 +149,34 @@ def suggestion() -> Query:
     return select(COUNTER.c.seq, meant(vocabulary()).label("words")).where(COUNTER.c.user_id == OWNER)
 
 
-def _listed(shape: Shape, found: Subquery, query: Any) -> Query:
+def _rows(shape: Shape, found: Subquery, query: Any) -> Query:
     turn = _turn(shape)
     item = as_json(found, [*shown(found.c), *([snippet(found.c, query)] if shape.highlight else [])])
     number = func.row_number().over(order_by=[turn(found.c.key), turn(found.c.id)]).label("n")
-    rows = select(found.c.id, found.c.key, number, text_of(item)).select_from(found.join(item, true())).subquery("rows")
+    family = [found.c.parent_id] if shape.include else []
+    return select(found.c.id, *family, found.c.key, number, text_of(item)).select_from(found.join(item, true()))
+
+
+def _listed(shape: Shape, rows: Any) -> Query:
     comma: Any = literal_column("','")
     body = func.string_agg(rows.c.body, aggregate_order_by(comma, rows.c.n)).filter(rows.c.n <= _limit(shape))
     place = cast(rows.c.id, Text()) + literal_column("' '") + cast(rows.c.key, Text())
     last = func.max(place).filter(rows.c.n == _limit(shape))
     return select(func.count().label("there"), body.label("body"), last.label("place")).select_from(rows)
+
+
+def _included(shape: Shape, rows: CTE) -> Query:
+    """`included`: those around the page's tasks, without these, as the inside of a JSON array; and whether all are."""
+    page = select(rows.c.id, rows.c.parent_id).where(rows.c.n <= _limit(shape)).cte("page")
+    these = TASKS.c.id.in_(relatives(shape.include, page)), TASKS.c.id.not_in(select(page.c.id))
+    most = literal_column(str(MOST_INCLUDED), Integer())
+    found = select(*columns()).where(*living(), *these).order_by(*ROW).limit(most + ONE).subquery("others")
+    item = as_json(found, shown(found.c))
+    number = func.row_number().over(order_by=(place(found.c), found.c.id)).label("n")
+    each = select(number, text_of(item)).select_from(found.join(item, true())).subquery("each")
+    comma: Any = literal_column("','")
+    body = func.string_agg(each.c.body, aggregate_order_by(comma, each.c.n)).filter(each.c.n <= most)
+    return select(body.label("included"), (func.count() <= most).label("included_all")).select_from(each)
 
 
 def _found(shape: Shape, where: Where, query: Any) -> Subquery:
@@ -168,7 +185,7 @@ def _found(shape: Shape, where: Where, query: Any) -> Subquery:
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
     if shape.sort is Sort.relevance:
         key = rank(query, likes=shape.search == "fuzzy")
-    wanted = select(*_columns(), key.label("key")).where(*where)
+    wanted = select(*columns(), key.label("key")).where(*where)
     if shape.start == "cursor":
         there: Any = cast(bindparam("after_key", type_=Text()), key.type)
         here: Any = key
@@ -227,14 +244,9 @@ def counter() -> Query:
     return select(COUNTER.c.seq, EPOCH).where(COUNTER.c.user_id == OWNER)
 
 
-def _columns() -> list[ColumnElement[Any]]:
-    named = ["id", "title", "description", "priority", "due_date", "tags", "completed", "completed_at"]
-    return [TASKS.c[name] for name in [*named, "version", "created_at", "updated_at"]]
-
-
 @statement
 def one() -> Query:
-    this = select(*_columns()).where(*living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
+    this = select(*columns()).where(*living(), TASKS.c.id == bindparam("row_id", type_=Uuid())).subquery("this")
     item = as_json(this, shown(this.c))
     return select(this.c.version, text_of(item)).select_from(this.join(item, true()))
 
@@ -242,7 +254,7 @@ def one() -> Query:
 @statement
 def these() -> Query:
     """The tasks `ids`, in the order of their versions."""
-    some = select(*_columns()).where(*living(), TASKS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid()))))
+    some = select(*columns()).where(*living(), TASKS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid()))))
     found = some.subquery("found")
     item = as_json(found, shown(found.c))
     return select(found.c.version, text_of(item)).select_from(found.join(item, true())).order_by(found.c.version)

@@ -1,45 +1,62 @@
 """Verbs on tasks. Every write goes through the door; nothing here commits."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Table
 
 from backend import door
-from backend.errors import Fault, NotFound, PreconditionFailed, Unavailable, Unsettled
+from backend.errors import Fault, Invalid, NotFound, Unavailable, Unsettled
 from backend.rules.text import sort_key
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
 from backend.security.opaque import new_id
+from backend.services import belonging
+from backend.services.belonging import PLACES
+from backend.services.changes import Kind, Stored, as_stored, change, change_all, unchanged
 from backend.services.task_criteria import TASKS
-from backend.services.task_query import one, shown, these
+from backend.services.task_query import one, these
+from backend.services.task_wire import shown
 from backend.sql import Row
 
-GIVEN = ("id", "title", "title_key", "description", "priority", "due_date", "tags", "completed", "language")
-GONE = frozenset({"deleted_at"})
-
-
-class Stored(NamedTuple):
-    version: int
-    body: str  # JSON
+TASK: Final = Kind(TASKS, shown, "task")
+GIVEN = (
+    *("id", "title", "title_key", "description", "priority", "due_date", "tags", "completed", "language"),
+    *("project_id", "parent_id", "position"),
+)
 
 
 async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
-    """One statement. A taken id, in the trash too, is the database's to refuse."""
+    """One statement, or a transaction where it names a project or parent. A taken id is the database's to refuse.
+
+    Raises Invalid for a project or parent that is not there.
+    """
     row = row_of(mine, task)
-    values = {f"new_{name}": value for name, value in row.items()}
-    [made] = await _made(mine, door.create(TASKS, GIVEN, shown), values, [row["id"]], [task])
+    if _is_placed(task):
+
+        async def work(changing: Changing) -> Sequence[Row]:
+            [settled] = await belonging.settled(changing, [row], [("body",)])
+            return await changing.run(door.create(TASKS, GIVEN, shown), _new(settled))
+
+        return row["id"], as_stored(await mine.change(work, at_most=1), TASK)
+    [made] = await _made(mine, door.create(TASKS, GIVEN, shown), _new(row), [row["id"]], [task])
     return row["id"], Stored(made.version, made.body)
 
 
 async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
-    """JSON, in the order given. One statement: all or nothing."""
+    """JSON, in the order given. All or nothing: one statement, or a transaction as `create` has it."""
     rows = [row_of(mine, task) for task in tasks]
-    values = {"rows": door.rows_of([jsonable(row) for row in rows])}
+    statement = door.create_many(TASKS, GIVEN, shown)
+    if any(map(_is_placed, tasks)):
+
+        async def work(changing: Changing) -> Sequence[Row]:
+            settled = await belonging.settled(changing, rows, [("body", "tasks", n) for n in range(len(rows))])
+            return await changing.run(statement, _new_rows(settled))
+
+        return [row.body for row in await mine.change(work, at_most=1)]
     ids = [row["id"] for row in rows]
-    return [row.body for row in await _made(mine, door.create_many(TASKS, GIVEN, shown), values, ids, tasks)]
+    return [row.body for row in await _made(mine, statement, _new_rows(rows), ids, tasks)]
 
 
 async def _made(
@@ -64,75 +81,83 @@ async def _made(
 
 
 async def read(mine: Scope, task_id: UUID) -> Stored:
-    rows = await mine.read(one(), {"row_id": task_id})
-    if not rows:
-        raise _missing()
-    return Stored(rows[0].version, rows[0].body)
+    return as_stored(await mine.read(one(), {"row_id": task_id}), TASK)
 
 
-async def edit(mine: Scope, task_id: UUID, patch: TaskPatch, expected: Sequence[int] | None) -> Stored:
-    """One statement. Raises NotFound, and PreconditionFailed when the version is not among `expected`."""
+async def edit(
+    mine: Scope, task_id: UUID, patch: TaskPatch, expected: Sequence[int] | None, *, with_parts: bool = False
+) -> Stored:
+    """One statement, or a transaction where other rows decide or change with it.
+
+    `with_parts`: its open parts are completed with it. Raises NotFound, PreconditionFailed when the version is not
+    among `expected`, and as `belonging.moved`.
+    """
     sent = _set(patch)
-    if sent:
-        return await _change(mine, task_id, sent, expected)
-    unchanged = await read(mine, task_id)
-    if expected is not None and unchanged.version not in expected:
-        raise _stale()
-    return unchanged
+    if with_parts and not sent.get("completed"):
+        raise Invalid.at("query", "subtasks", msg="`subtasks=complete` goes with `completed: true`")
+    if not sent:
+        return unchanged(await read(mine, task_id), TASK, expected)
+    if not with_parts and PLACES.isdisjoint(sent):
+        return await change(mine.write, TASK, task_id, sent, expected)
 
+    async def work(changing: Changing) -> Stored:
+        rows = await belonging.tree(changing, [task_id])
+        if not rows:
+            raise TASK.missing
+        moved = await belonging.moved(changing, [task_id], sent, ("body",), rows)
+        stored = await change(changing.run, TASK, task_id, moved.sent, expected)
+        await _follow(changing, moved)
+        if with_parts:
+            parts = [row.id for row in rows if row.level and not row.completed]
+            await change_all(changing, TASKS, parts, {"completed": True})
+        return stored
 
-async def remove(mine: Scope, task_id: UUID, expected: Sequence[int] | None) -> None:
-    """To the trash. Raises like `edit`."""
-    await _change(mine, task_id, dict.fromkeys(GONE), expected)
+    return await mine.change(work, at_most=1)
 
 
 async def edit_many(mine: Scope, ids: Sequence[UUID], patch: TaskPatch) -> int:
-    return await _change_many(mine, ids, _set(patch))
-
-
-async def remove_many(mine: Scope, ids: Sequence[UUID]) -> int:
-    return await _change_many(mine, ids, dict.fromkeys(GONE))
-
-
-async def _change(mine: Scope, task_id: UUID, sent: Mapping[str, Any], expected: Sequence[int] | None) -> Stored:
-    return await change(mine, TASKS, shown, task_id, sent, expected, _missing(), _stale())
-
-
-async def change(
-    mine: Scope,
-    target: Table,
-    shown: Callable[[Any], Any],
-    row_id: UUID,
-    sent: Mapping[str, Any],
-    expected: Sequence[int] | None,
-    missing: NotFound,
-    stale: PreconditionFailed,
-) -> Stored:
-    """A row of any user's table, in one statement. Raises `missing` and `stale`, in the words of its noun."""
-    values = {"row_id": row_id, **_values(sent)}
-    if expected is not None:
-        values["expected"] = list(expected)
-    rows = await mine.write(door.change(target, frozenset(sent), shown, expected is not None), values)
-    if not rows:
-        raise missing
-    if rows[0].version is None:
-        # It was there when the statement began, and was changed (or, with nothing expected, deleted) first.
-        raise missing if expected is None else stale
-    return Stored(rows[0].version, rows[0].body)
-
-
-async def _change_many(mine: Scope, ids: Sequence[UUID], sent: Mapping[str, Any]) -> int:
     """All or nothing: a transaction, since whether all are there decides."""
-    wanted = list(dict.fromkeys(ids))
+    sent, wanted = _set(patch), list(dict.fromkeys(ids))
 
     async def work(changing: Changing) -> int:
-        values = {"ids": wanted, "before": changing.first - 1, **_values(sent)}
-        changed = {row.id for row in await changing.run(door.change_many(TASKS, frozenset(sent)), values)}
-        if len(changed) < len(wanted):
-            raise _missing_among(ids, changed)
+        moved = belonging.Moved(sent, [])
+        if not PLACES.isdisjoint(sent):
+            rows = await belonging.tree(changing, wanted)
+            all_there(ids, {row.id for row in rows})
+            moved = await belonging.moved(changing, wanted, sent, ("body", "set"), rows)
+        changed = await change_all(changing, TASKS, wanted, moved.sent, first=changing.first)
+        all_there(ids, set(changed))
+        await _follow(changing, moved)
         return len(changed)
 
     return await mine.change(work, at_most=len(wanted))
+
+
+async def _follow(changing: Changing, moved: belonging.Moved) -> None:
+    await change_all(changing, TASKS, moved.parts, {"project_id": moved.sent.get("project_id")})
+
+
+def all_there(ids: Sequence[UUID], found: set[UUID]) -> None:
+    """Raises NotFound, naming each that is not."""
+    faults = [
+        Fault(loc=["body", "ids", n], msg=f"There is no task {task_id}.", type="not_found")
+        for n, task_id in enumerate(ids)
+        if task_id not in found
+    ]
+    if faults:
+        raise NotFound("Some of the tasks are not there; nothing was changed.", faults)
+
+
+def _is_placed(task: TaskCreate) -> bool:
+    return task.project_id is not None or task.parent_id is not None
+
+
+def _new(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"new_{name}": value for name, value in row.items()}
+
+
+def _new_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"rows": door.rows_of([jsonable(row) for row in rows])}
 
 
 def row_of(mine: Scope, task: TaskCreate) -> dict[str, Any]:
@@ -144,32 +169,11 @@ def derived(mine: Scope, task: TaskCreate) -> dict[str, Any]:
     return {"title_key": sort_key(task.title), "language": mine.language}
 
 
-def jsonable(row: dict[str, Any]) -> dict[str, Any]:
-    due = row["due_date"]
-    return {**row, "id": str(row["id"]), "due_date": due and due.isoformat()}
+def jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
+    ids = {name: row[name] and str(row[name]) for name in ("id", "project_id", "parent_id")}
+    return {**row, **ids, "due_date": row["due_date"] and row["due_date"].isoformat()}
 
 
 def _set(patch: TaskPatch) -> dict[str, Any]:
     sent = patch.sent()
     return {**sent, "title_key": sort_key(sent["title"])} if "title" in sent else sent
-
-
-def _values(sent: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"set_{name}": value for name, value in sent.items() if name not in GONE}
-
-
-def _missing() -> NotFound:
-    return NotFound("There is no such task.")
-
-
-def _stale() -> PreconditionFailed:
-    return PreconditionFailed("If-Match does not name the task's version. Read the task again, and decide anew.")
-
-
-def _missing_among(ids: Sequence[UUID], found: set[UUID]) -> NotFound:
-    faults = [
-        Fault(loc=["body", "ids", n], msg=f"There is no task {task_id}.", type="not_found")
-        for n, task_id in enumerate(ids)
-        if task_id not in found
-    ]
-    return NotFound("Some of the tasks are not there; nothing was changed.", faults)

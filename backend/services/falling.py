@@ -1,0 +1,105 @@
+"""What falls with what, as SQL: the rows that go into the trash with a task or project, come back, and are scrubbed.
+
+Each relation between users' rows is decided here: what belongs to a task or project is trashed with it. A row in
+the trash names in `deleted_with` what took it along; one without a name was deleted by itself. So no living row ever
+refers to one in the trash.
+"""
+
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from backend.door import Query, statement
+from backend.services.task_criteria import PROJECTS, TASKS
+from backend.services.trash_query import in_trash
+from backend.wall import OWNER
+
+What = Literal["tasks", "projects"]
+ONE: Final[Any] = literal_column("1", Integer())
+NONE: Final[Any] = literal_column("0", Integer())
+IDS: Final = func.any(bindparam("ids", type_=ARRAY(Uuid())))
+
+
+def _living(row: Any) -> tuple[ColumnElement[bool], ...]:
+    return row.user_id == OWNER, row.deleted_at.is_(None)
+
+
+def _rows(of: str, ids: Any, root: Any) -> Any:
+    return select(literal_column(f"'{of}'", Text()).label("of"), ids.label("id"), root.label("root"))
+
+
+@statement
+def with_tasks() -> Query:
+    """What falls with the tasks `ids`: (of, id, root), where `root` is the highest of them that it is below."""
+    tree = select(TASKS.c.id, TASKS.c.id.label("root"), NONE.label("level")).where(*_living(TASKS.c), TASKS.c.id == IDS)
+    found = tree.cte("tree", recursive=True)
+    part = TASKS.alias("part")
+    below = select(part.c.id, found.c.root, found.c.level + ONE)
+    found = found.union_all(below.where(*_living(part.c), part.c.parent_id == found.c.id))
+    height = func.row_number().over(partition_by=found.c.id, order_by=found.c.level.desc()).label("height")
+    come_upon = select(found.c.id, found.c.root, height).subquery("come_upon")
+    fallen = select(come_upon.c.id, come_upon.c.root).where(come_upon.c.height == ONE).cte("fallen")
+    rows: Query = _rows("tasks", fallen.c.id, fallen.c.root)
+    return rows
+
+
+@statement
+def with_projects() -> Query:
+    """What falls with the projects `ids`, as `with_tasks` has it: the projects in them, and the tasks of all."""
+    tree = select(PROJECTS.c.id, PROJECTS.c.id.label("root")).where(*_living(PROJECTS.c), PROJECTS.c.id == IDS)
+    found = tree.cte("tree", recursive=True)
+    inner = PROJECTS.alias("inner_project")
+    found = found.union_all(select(inner.c.id, found.c.root).where(*_living(inner.c), inner.c.parent_id == found.c.id))
+    tasks = _rows("tasks", TASKS.c.id, found.c.root).where(*_living(TASKS.c), TASKS.c.project_id == found.c.id)
+    return union_all(_rows("projects", found.c.id, found.c.root), tasks)  # type: ignore[return-value]
+
+
+def _back(target: Any) -> CTE:
+    """The row `row_id` of the trash and what is below it that was taken along by the same: recursive."""
+    group = func.coalesce(target.c.deleted_with, target.c.id).label("taken_by")
+    about = (target.c.id, target.c.parent_id, target.c.version, group, NONE.label("level"))
+    this = select(*about).where(*in_trash(target), target.c.id == bindparam("row_id", type_=Uuid()))
+    tree = this.cte("tree", recursive=True)
+    part = target.alias("part")
+    below = select(part.c.id, part.c.parent_id, part.c.version, tree.c.taken_by, tree.c.level + ONE)
+    return tree.union_all(
+        below.where(*in_trash(part), part.c.parent_id == tree.c.id, part.c.deleted_with == tree.c.taken_by)
+    )
+
+
+@statement
+def back_with_task() -> Query:
+    """What comes back with the task `row_id`: (of, id, parent_id, project_id, level), itself first."""
+    tree = _back(TASKS)
+    task = TASKS.alias("task")
+    of = literal_column("'tasks'", Text()).label("of")
+    rows = select(of, tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level)
+    return rows.where(task.c.user_id == OWNER, task.c.id == tree.c.id).order_by(tree.c.level, tree.c.id)
+
+
+@statement
+def back_with_project() -> Query:
+    """What comes back with the project `row_id`, as `back_with_task` has it: projects, and the tasks of all."""
+    tree = _back(PROJECTS)
+    of = [literal_column(f"'{name}'", Text()).label("of") for name in ("projects", "tasks")]
+    nothing = cast(null(), Uuid()).label("project_id")
+    projects = select(of[0], tree.c.id, tree.c.parent_id, nothing, tree.c.level)
+    tasks = select(of[1], TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, NONE).where(
+        *in_trash(TASKS), TASKS.c.project_id == tree.c.id, TASKS.c.deleted_with == tree.c.taken_by
+    )
+    found = union_all(projects, tasks).subquery("found")
+    return select(*found.c).order_by(found.c.of, found.c.level, found.c.id)
