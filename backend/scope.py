@@ -131,14 +131,15 @@ class Changing:
     transaction: Transaction
     first: int  # of the numbers reserved
 
-    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
-        return await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
+    async def reserve(self, changes: int) -> int:
+        """The first of as many numbers more, where only reading tells how many are needed."""
+        reserved = await self.run(door.reserve(), {"changes": changes})
+        return int(reserved[0].seq) - changes + 1
 
-    async def reserve(self, count: int) -> int:
-        """More numbers: the first of them."""
-        [row] = await self.run(door.reserve(), {"changes": count})
-        self.mine.seen.note([row])
-        return int(row.seq) - count + 1
+    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
+        rows = await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
+        self.mine.seen.note(rows)
+        return rows
 
 
 def account_gone() -> NotSignedIn:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import saved_filters, task_query
+from backend.services import saved_filters, tag_query, tags, task_query
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in, required, says, sought, tsquery
 from backend.services.task_query import Shape
 from tests import servers
@@ -63,6 +63,10 @@ VALUES = {
     "row_id": UUID(int=1 << 127),
     "saved_id": UUID(int=1 << 127),
     "after_key": "filter 50",
+    "names": ["tag7", "none"],
+    "into": "tag8",
+    "before": 1_000_000,
+    **{f"in_{n}": [f"tag{7 + n}"] for n in range(20)},
 }
 FIRST, END = datetime(2026, 5, 10, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
 ASKED: dict[str, Any] = {
@@ -353,8 +357,22 @@ def test_saved_filters_are_listed_without_reading_the_whole_table(connection: Co
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:
-    for plan in plans(connection, task_query.tag_counts()):
+    for plan in plans(connection, tag_query.listed()):
         assert reads_by_index(plan)
+
+
+def test_tags_are_looked_for_by_their_index(connection: Connection) -> None:
+    for plan in plans(connection, tag_query.known()):
+        reads = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
+        assert [node["Node Type"] for node in reads] == ["Bitmap Heap Scan"]
+        assert {node["Index Name"] for node in nodes(plan) if "Bitmap Index" in node["Node Type"]} == {"tasks_tags"}
+
+
+@pytest.mark.parametrize("many", tags.SIZES)
+def test_a_tag_is_renamed_without_reading_the_whole_table(connection: Connection, many: int) -> None:
+    for plan in plans(connection, tag_query.retag(many)):
+        assert reads_by_index(plan)
+        assert "tasks_tags" in {node["Index Name"] for node in nodes(plan) if "Bitmap Index" in node["Node Type"]}
 
 
 def test_a_reading_of_the_whole_table_would_be_noticed(connection: Connection) -> None:

@@ -52,6 +52,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/projects/{project_id}/move"): {"before": "{project_id}"},
     ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
     ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
+    ("PATCH", "/v1/tags/{tag}"): {"name": "Taken over"},
+    ("POST", "/v1/tags/merge"): {"tags": ["{tag}"], "into": "Taken over"},
     ("POST", "/v1/me/password"): {"current_password": "x", "new_password": "correct horse battery"},
     ("PATCH", "/v1/me"): {"name": "x"},
     ("POST", "/v1/me/identities"): {"provider": "x", "flow": "x", "state": "x", "code": "x"},
@@ -101,15 +103,17 @@ async def test_a_stranger_is_401_on_every_route(
 
 async def hers_of(alice: Client, state: State) -> dict[str, Json]:
     """A thing of hers in every place where an id goes."""
+    tag = str(uuid4())  # as long as an id: answers that name it are compared
     token = (await alice.post("/v1/me/tokens", {"name": "Secret", "scopes": ["tasks:read"]})).json()
     identity = {"issuer": "https://there.example", "subject": "Secret", "provider": "there", "id": str(uuid4())}
     async with state.database.engine.connect() as connection:
         await connection.execute(insert(table(OutsideIdentity)).values(**identity, user_id=alice.user_id))
     return {
         "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
-        "task_id": await alice.add("Secret", tags=["secret"], description="secret"),
+        "task_id": await alice.add("Secret", tags=["secret", tag], description="secret"),
         "project_id": await alice.project("Secret", description="secret"),
         "filter_id": await alice.save("Secret", "secret"),
+        "tag": {"id": tag},
         "session_id": (await alice.get("/v1/me/sessions")).json()["items"][0],
         "token_id": {name: value for name, value in token.items() if name != "token"},
     }
@@ -163,7 +167,7 @@ async def test_lists_counts_tags_searches_and_cursors_show_only_one_s_own(alice:
         page = await bob.page(**parameters)
         assert (page["total"], [task["title"] for task in page["items"]]) == (1, ["Figs"])
     assert (await bob.page(overdue="true"))["total"] == 0
-    assert (await bob.get("/v1/tags")).json() == {"items": [{"tag": "own", "count": 1}]}
+    assert (await bob.get("/v1/tags")).json() == {"items": [{"tag": "own", "count": 1, "color": None}]}
     assert_problem(await bob.get("/v1/tasks", params={"limit": 2, "cursor": cursor}), 422)
 
 

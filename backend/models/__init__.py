@@ -24,6 +24,7 @@ from backend.models.accounts import (
 )
 from backend.models.columns import table
 from backend.models.projects import Project
+from backend.models.tags import Tag
 from backend.models.tasks import Priority, SavedFilter, Task
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Session",
     "SigningKey",
     "SyncState",
+    "Tag",
     "Task",
     "Throttle",
     "User",
@@ -47,7 +49,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0007"
+SCHEMA_VERSION: Final = "20261122_0008"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -33,8 +33,8 @@ _NO_NUL: Final = r"^[^\x00]*$"
 _NOT_BLANK: Final = r"^[^\x00]*[^\x00\x1c-\x1f\s][^\x00]*$"  # \x1c to \x1f are spaces to Python, and not to ECMA-262
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2}|simple", re.ASCII)
-_COLOR: Final = re.compile("^#[0-9a-f]{6}$", re.ASCII)
 _WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
+_COLOR: Final = "#[0-9A-Fa-f]{6}"
 
 
 class Wire(BaseModel):
@@ -91,9 +91,9 @@ def _language(value: str) -> str:
 
 
 def _color(value: str) -> str:
-    if not _COLOR.fullmatch(value):
-        raise ValueError("expected a colour as # and six hexadecimal digits in lower case, like #2e7d32")
-    return value
+    if not re.fullmatch(_COLOR, value):
+        raise ValueError("expected a colour by its six hexadecimal digits, like #3a7d44")
+    return value.lower()
 
 
 def _whole(value: Any) -> Any:
@@ -214,6 +214,7 @@ Language = Annotated[
     AfterValidator(_language),
     WithJsonSchema({"type": "string", "pattern": "^([a-z]{2}|simple)$"}),
 ]
+Color = Annotated[StrictStr, AfterValidator(_color), Shown(pattern=f"^{_COLOR}$")]
 FromDigits = BeforeValidator(_whole)
 """Stands behind the bounds of an `int`: before them, pydantic leaves them out of the schema."""
 Truth = Annotated[bool, BeforeValidator(_truth)]
@@ -221,11 +222,6 @@ Email = Annotated[Text, Characters(3, 254), AfterValidator(normal_email), Field(
 Password = Annotated[Text, Characters(*passwords.CHARACTERS), AfterValidator(_uncommon)]
 Sealed = Annotated[Text, Characters(0, 4_000)]  # what a client carries for us
 Name = Annotated[Filled, Characters(1, 100)]
-Color = Annotated[
-    StrictStr,
-    AfterValidator(_color),
-    WithJsonSchema({"type": "string", "pattern": _COLOR.pattern, "examples": ["#2e7d32"]}),
-]
 Position = Annotated[
     StrictStr,
     AfterValidator(order.check),

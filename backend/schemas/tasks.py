@@ -205,12 +205,3 @@ class Updated(Wire):
 
 class Deleted(Wire):
     deleted: int = Field(examples=[1])
-
-
-class TagCount(Wire):
-    tag: str = Field(examples=["home"])
-    count: int = Field(examples=[3])
-
-
-class Tags(Wire):
-    items: list[TagCount] = Field(description="Most used first, then by name.")

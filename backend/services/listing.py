@@ -9,7 +9,7 @@ from uuid import UUID
 
 from backend.errors import Invalid
 from backend.rules import cursor, search
-from backend.schemas.filters import Sort, TagFilter, TaskFilter
+from backend.schemas.filters import Sort, TaskFilter
 from backend.schemas.lists import Walked
 from backend.scope import Scope, account_gone
 from backend.services import task_family, task_query
@@ -139,9 +139,3 @@ async def subtasks(mine: Scope, task_id: UUID, asked: Walked) -> tuple[list[str]
         last = found[asked.limit - 1]
         following = cursor.seal(bound, cursor.Position(str(last.id), last.path, None))
     return [row.body for row in found[: asked.limit]], rows[0].total, following
-
-
-async def tags(mine: Scope, filters: TagFilter) -> list[str]:
-    """JSON, one a tag. One statement."""
-    rows = await mine.nearby(lambda mine: mine.read(task_query.tag_counts(), {"in_limit": filters.limit}))
-    return [row.body for row in rows if row.body]

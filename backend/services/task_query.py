@@ -18,7 +18,6 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
-    case,
     cast,
     desc,
     func,
@@ -258,26 +257,3 @@ def these() -> Query:
     found = some.subquery("found")
     item = as_json(found, shown(found.c))
     return select(found.c.version, text_of(item)).select_from(found.join(item, true())).order_by(found.c.version)
-
-
-@statement
-def tag_counts() -> Query:
-    """Rows of JSON text: the tags of living tasks, most used first, then by name; null when there are none."""
-    tag = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="tag", joins_implicitly=True)
-    name = tag.c.value.collate("C")
-    counts = (
-        select(tag.c.value.label("tag"), func.count().label("count"))
-        .select_from(TASKS.join(tag, true()))
-        .where(*living())
-        .group_by(tag.c.value)
-        .order_by(func.count().desc(), name)
-        .limit(bindparam("in_limit", type_=Integer()))
-        .subquery("counts")
-    )
-    item = as_json(counts, [counts.c.tag, counts.c["count"]])
-    return (
-        select(COUNTER.c.seq, case((counts.c.tag.is_not(None), text_of(item))).label("body"))
-        .select_from(COUNTER.outerjoin(counts, true()).outerjoin(item, true()))
-        .where(COUNTER.c.user_id == OWNER)
-        .order_by(counts.c["count"].desc(), counts.c.tag.collate("C"))
-    )

@@ -172,8 +172,12 @@ async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
 
 
 async def empty(mine: Scope, *, old: bool = False) -> int:
-    """Scrubs all that is in the trash, or what is there for longer than 30 days, by the thousand: how many rows."""
-    return sum([await _emptied(mine, target, old) for target in trash_query.tables()])
+    """Scrubs all that is in the trash, by the thousand: how many rows.
+
+    `old`: only what is there for longer than 30 days, and what could not be restored anyway.
+    """
+    targets = trash_query.tables() if old else TABLES.values()
+    return sum([await _emptied(mine, target, old) for target in targets])
 
 
 async def empty_old(database: Database) -> None:
