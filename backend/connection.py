@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import select
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -43,6 +45,17 @@ class Connection(AsyncConnection):
                     await self.cancel_safe(timeout=CANCEL_SECONDS)
                 await self.close()
             raise
+
+    @cached_property
+    def _poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return poll
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing came while it rested. Whoever closes it, says so on it: then there is something to read."""
+        return not self._poll.poll(0)
 
 
 async def opened(address: dict[str, Any], prepare_threshold: int | None) -> Connection:

@@ -39,12 +39,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def state_of(request: Request) -> State:
-    state: State = request.app.state.tend
+    state: State = request.app.state["tend"]  # as an attribute it takes three times as long
     return state
 
 
 def recognition_of(request: Request) -> Recognition:
-    recognition: Recognition = request.app.state.recognition
+    recognition: Recognition = request.app.state["recognition"]
     return recognition
 
 
@@ -68,7 +68,7 @@ async def scope_of(request: Request, needed: str) -> Scope:
     )
     if needed not in scope.scopes:
         raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
-    allowances: Allowances | None = request.app.state.allowances
+    allowances: Allowances | None = request.app.state["allowances"]
     if allowances:
         limit, left, wait = await allowances.take(scope.user_id)
         named = rate_limit(limit.name, limit.most, limit.seconds, left, wait)
@@ -77,7 +77,7 @@ async def scope_of(request: Request, needed: str) -> Scope:
 
 
 def _named_change(request: Request) -> int | None:
-    text = request.headers.get("tend-change")
+    text = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == b"tend-change"), None)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -137,7 +137,7 @@ def _caller(request: Request) -> Caller:
 
 
 def _exports_of(request: Request) -> Exports:
-    exports: Exports = request.app.state.exports
+    exports: Exports = request.app.state["exports"]
     return exports
 
 

@@ -119,7 +119,8 @@ class Tend(FastAPI):
         reads: Mapping[str, Read] = {"/v1/tasks": tasks.list_tasks}
         writes: Mapping[str, tuple[type[BaseModel], Write]] = {"/v1/tasks": (TaskCreate, tasks.create_task)}
         direct = Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES)
-        stack: ASGIApp = Uniform(Bodies(direct, large="/v1/tasks/batch"))
+        around = Uniform(Bodies(direct, large="/v1/tasks/batch"))
+        stack: ASGIApp = Direct(around, reads, {}, BODY_BYTES)  # a plain GET has no body, and is no HEAD
         for middleware, arguments, options in reversed(added):
             stack = middleware(stack, *arguments, **options)
         return stack
@@ -152,6 +153,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # `openapi.install`
         redirect_slashes=False,
         max_body_size=BODY_BYTES,
         swagger_ui_oauth2_redirect_url=None,

@@ -1,10 +1,14 @@
 """The description at /openapi.json: what the routes say of themselves, and what is so everywhere."""
 
+import json
 from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
+from backend.deps import none_match
 from backend.routers.answers import Problem, header, problems
 
 
@@ -19,6 +23,18 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
+
+    @cache  # from the first request on: to render it takes 10 ms of everybody's time
+    def rendered() -> tuple[bytes, str]:
+        body = json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+        return body, f'"{sha256(body).hexdigest()[:32]}"'
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description(request: Request) -> Response:
+        body, tag = rendered()
+        if not none_match(request, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        return Response(body, headers={"ETag": tag}, media_type="application/json")
 
 
 def _complete(schema: dict[str, Any]) -> None:

@@ -96,9 +96,19 @@ def test_where_there_is_no_database_none_is_made(doctor: Doctor, tmp_path: Path)
     found = doctor(ENVIRONMENT="development", DATABASE_URL="", JWT_SECRET="")
 
     assert levels(found, "fail") == {"database"}
-    assert levels(found, "ok") == {"configuration"}
+    assert found["database"]["said"] == "there is none"
     assert "DATABASE_URL" in found["database"]["advice"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_is_no_database_all_else_is_looked_at(doctor: Doctor) -> None:
+    found = doctor(
+        ENVIRONMENT="development", DATABASE_URL="", MAIL_FROM="tend@example.com", SMTP_URL="smtp://127.0.0.1:1"
+    )
+
+    assert levels(found, "fail") == {"database", "mail"}
+    assert {"configuration", "proxies", "storage", "replica", "providers"} <= levels(found, "ok")
+    assert found["migrations"]["said"] == "not looked at: `database` comes first"
 
 
 def test_settings_that_production_should_not_have(doctor: Doctor) -> None:

@@ -146,3 +146,24 @@ async def test_the_documentation_s_page_needs_nothing_from_elsewhere(http: httpx
         assert address.startswith("/"), address
         assert (await http.get(address)).status_code == 200, address
     assert "://" not in page.replace("http://www.w3.org", "")
+
+
+async def test_the_description_is_made_once_and_sent_once(http: httpx.AsyncClient, app: FastAPI) -> None:
+    first = await http.get("/openapi.json")
+    assert first.json() == app.openapi()
+    app.openapi_schema = {"made": "anew"}
+    again = await http.get("/openapi.json")
+    known = await http.get("/openapi.json", headers={"If-None-Match": f'"another", W/{first.headers["ETag"]}'})
+    other = await http.get("/openapi.json", headers={"If-None-Match": '"another"'})
+
+    assert again.content == first.content == other.content
+    assert (known.status_code, known.content, known.headers["ETag"]) == (304, b"", first.headers["ETag"])
+
+
+async def test_the_description_s_head_is_told_without_it(http: httpx.AsyncClient) -> None:
+    there, head = await http.get("/openapi.json"), await http.head("/openapi.json")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert {name: head.headers[name] for name in ("ETag", "Content-Type", "Content-Length")} == {
+        name: there.headers[name] for name in ("ETag", "Content-Type", "Content-Length")
+    }

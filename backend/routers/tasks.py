@@ -42,6 +42,7 @@ from backend.services.task_criteria import place
 from backend.services.tasks import TASK
 
 BATCH_BYTES = 16 * 1024 * 1024
+COMPACT = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
 class _NotBatch(StringConvertor):
@@ -94,10 +95,9 @@ async def list_tasks(mine: CanRead, request: Request) -> Response:
 def _beside(found: listing.Page) -> dict[str, str]:
     """What is in the answer only when it was asked for, or helps: JSON."""
     told = {"estimated": found.estimated, "facets": found.facets, "did_you_mean": found.did_you_mean}
-    compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
-    beside = {name: compact(value) for name, value in told.items() if value is not None}
+    beside = {name: COMPACT(value) for name, value in told.items() if value is not None}
     if found.included is not None:
-        beside |= {"included": f"[{found.included}]", "included_all": compact(found.included_all)}
+        beside |= {"included": f"[{found.included}]", "included_all": COMPACT(found.included_all)}
     return beside
 
 

@@ -3,8 +3,8 @@
 In a context variable, so that whatever works for a request, work in the background included, knows which it is.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -40,7 +40,8 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _WELL_FORMED.fullmatch(value):
             return value.decode()
-    return secrets.token_hex(16)
+    # No secret: a name. To ask the system for random bytes takes six times as long.
+    return random.randbytes(16).hex()  # noqa: S311 # nosec B311
 
 
 def is_of(user_id: UUID) -> None:

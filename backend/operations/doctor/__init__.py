@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from typing import Annotated, Final
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from backend import config, embedded
 from backend.operations.doctor import configuration, connections, data, outside
 from backend.operations.doctor.findings import Check, Finding, Level, Patient, examined, failed, fine
-from backend.terminal import GIVE_ONE, console, database
+from backend.terminal import console, database
 
 # In this order. A check that needs another one is left out when that one failed.
 CHECKS: Final = (
@@ -56,15 +57,15 @@ def doctor(
         settings = config.load()
     except config.SettingsError as error:
         wrong = failed(str(error).replace("\n", "; "), "Correct the environment or `.env`; see `.env.example`.")
-        skipped = [(check.name, check.left_out("configuration")) for check in CHECKS]
-        _end([("configuration", wrong), *skipped], as_json, shown=False)
-    if not (settings.database_url or embedded.exists(settings.data_dir)):
-        none = failed("there is none", GIVE_ONE)
-        rest = [(check.name, check.left_out("database")) for check in CHECKS if check.name != "database"]
-        _end([("configuration", fine("can be read")), ("database", none), *rest], as_json, shown=False)
-    with database() as ready:
+        found = [("configuration", wrong), *((check.name, check.left_out("configuration")) for check in CHECKS)]
+        if not as_json:
+            for name, finding in found:
+                _show(name, finding)
+        _end(found, as_json)
+    there_is_one = settings.database_url or embedded.exists(settings.data_dir)
+    with database() if there_is_one else nullcontext(settings) as ready:
         patient = Patient(ready, is_embedded=settings.database_url is None)
-        _end(asyncio.run(_examine(patient, as_json)), as_json, shown=True)
+        _end(asyncio.run(_examine(patient, as_json)), as_json)
 
 
 async def _examine(patient: Patient, as_json: bool) -> list[tuple[str, Finding]]:
@@ -88,15 +89,12 @@ def _show(name: str, finding: Finding) -> None:
     console.print(f"{finding.said}{advice}", markup=False, soft_wrap=True)
 
 
-def _end(found: list[tuple[str, Finding]], as_json: bool, *, shown: bool) -> None:
+def _end(found: list[tuple[str, Finding]], as_json: bool) -> None:
     levels = Counter(finding.level for _, finding in found)
     if as_json:
         checks = [{"name": name, **finding._asdict()} for name, finding in found]
         sys.stdout.write(json.dumps({"healthy": not levels[Level.FAIL], "checks": checks}) + "\n")
     else:
-        if not shown:
-            for name, finding in found:
-                _show(name, finding)
         warnings = f"{levels[Level.WARN]} warning{'' if levels[Level.WARN] == 1 else 's'}"
         console.print(f"\n{levels[Level.FAIL]} failed, {warnings}, {levels[Level.OK]} fine.")
     raise typer.Exit(1 if levels[Level.FAIL] else 0)

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from backend import pooler
 from backend.connection import arguments, keeps_prepared
 from backend.operations.doctor.findings import Finding, Patient, connected, failed, fine, warned
+from backend.terminal import GIVE_ONE
 
 TRIPS: Final = 9
 SLOW_SECONDS: Final = 0.02  # for a trip: a request makes one or two
@@ -36,6 +37,8 @@ rolconnlimit, datconnlimit FROM pg_roles, pg_database WHERE rolname = current_us
 
 
 async def reached(patient: Patient) -> Finding:
+    if patient.settings.database_url is None:
+        return failed("there is none", GIVE_ONE)
     try:
         user, name = await patient.ask("SELECT current_user, current_database()")
         patient.pooled = await asyncio.to_thread(pooler.is_pooled, patient.url, 4)
