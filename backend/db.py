@@ -6,7 +6,7 @@ AUTOCOMMIT is the base, so that a single statement is a single trip; transaction
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -208,6 +208,10 @@ class Transaction:
     def __init__(self, database: Database, connection: Connection) -> None:
         self._database = database
         self._connection = connection
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """An error that leaves the block undoes what was done in it, and the transaction goes on."""
+        return self._connection.transaction()
 
     async def run(self, statement: Any, values: Values) -> Sequence[Row]:
         return await self._database.sent(self._connection, sql_of(statement), values)

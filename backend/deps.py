@@ -28,7 +28,7 @@ log = logging.getLogger("tend")
 
 FRESH_SECONDS: Final = 15 * 60  # that a sign-in is enough for what is dear
 SCOPES: Final = {
-    "tasks:read": "See tasks, tags and saved filters.",
+    "tasks:read": "See tasks, projects, their activity, tags and saved filters.",
     "tasks:write": "Make, change and delete them; what is written is shown.",
     "account": "See and change the account, and where it is signed in.",
 }
@@ -49,7 +49,14 @@ def recognition_of(request: Request) -> Recognition:
 
 
 async def holder_of(request: Request) -> Scope:
-    """Whose token was sent, whatever it is for. Raises NotSignedIn."""
+    """Whose token was sent, whatever it is for. Raises NotSignedIn.
+
+    One that is known already stands in `request.scope["tend.holder"]`, with the transaction that it works in
+    (idempotency.py).
+    """
+    held: Scope | None = request.scope.get("tend.holder")
+    if held is not None:
+        return held
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn("Sign in: send the access token as `Authorization: Bearer …`.")
@@ -63,17 +70,23 @@ async def scope_of(request: Request, needed: str) -> Scope:
     scope = replace(
         await holder_of(request),
         seen=request.scope["tend.seen"],
-        replica=state_of(request).replica,
+        replica=None if "tend.holder" in request.scope else state_of(request).replica,
         least=_named_change(request),
     )
     if needed not in scope.scopes:
         raise NotAllowed(f"This token is not one for `{needed}`.", scope=needed)
+    if "tend.holder" not in request.scope:
+        await take_allowance(request, scope)
+    return scope
+
+
+async def take_allowance(request: Request, mine: Scope) -> None:
+    """One request of the user's minute, where the operator limits them. Raises TooMany."""
     allowances: Allowances | None = request.app.state["allowances"]
     if allowances:
-        limit, left, wait = await allowances.take(scope.user_id)
+        limit, left, wait = await allowances.take(mine.user_id)
         named = rate_limit(limit.name, limit.most, limit.seconds, left, wait)
         request.scope["tend.headers"] += [(name.lower().encode(), value.encode()) for name, value in named.items()]
-    return scope
 
 
 def _named_change(request: Request) -> int | None:

@@ -86,7 +86,7 @@ class Direct:
         if answer:
             await answer(scope, receive, send)
         else:  # FastAPI says what is wrong with it
-            await self.app(scope, _again(body, receive), send)
+            await self.app(scope, again(body, receive), send)
 
 
 def _read(model: type[BaseModel], body: bytes) -> BaseModel | None:
@@ -95,7 +95,7 @@ def _read(model: type[BaseModel], body: bytes) -> BaseModel | None:
     return None
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def again(body: bytes, receive: Receive) -> Receive:
     """The body that was read already, then whatever comes."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

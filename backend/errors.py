@@ -6,6 +6,7 @@ TendError
 │   └── SignInAgain        the token is valid, and the sign-in too old for what is asked
 ├── NotFound               not there, in the trash, or somebody else's: the three look the same
 ├── Conflict               the database already holds what may be there once
+│   └── InFlight           the same request, by its Idempotency-Key, is still being answered
 ├── PreconditionFailed     If-Match names another version
 ├── Invalid                the request can be read but not meant
 ├── Unsupported            a body in a media type that is not spoken here
@@ -140,6 +141,15 @@ class Conflict(TendError):
     pass
 
 
+class InFlight(Conflict):
+    """`retry_after` is in seconds."""
+
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is still being answered. Send it again in a second.")
+
+
 class PreconditionFailed(TendError):
     pass
 
@@ -165,8 +175,8 @@ class Unavailable(TendError):
 class Unsettled(Unavailable):
     """A change was sent to the database, and whether it was made is not known: the connection broke, or was late."""
 
-    def __init__(self) -> None:
-        super().__init__("The database did not say whether this was done. Look before you send it again.")
+    def __init__(self, then: str = "Look before you send it again.") -> None:
+        super().__init__(f"The database did not say whether this was done. {then}")
 
 
 class NotOffered(TendError):

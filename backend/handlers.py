@@ -19,6 +19,7 @@ from starlette.routing import compile_path
 from backend.errors import (
     Conflict,
     Fault,
+    InFlight,
     Invalid,
     NotAllowed,
     NotFound,
@@ -110,6 +111,8 @@ async def _tend(request: Request, error: Exception) -> Response:
     more = {"challenge": error.challenge} if isinstance(error, SecondFactorNeeded) else {}
     if isinstance(error, Unsettled):  # for programs: the words are for people (RFC 9457, section 3.1.4)
         more["type"] = "urn:tend:problem:unsettled"
+    if isinstance(error, InFlight):
+        more["type"] = "urn:tend:problem:in-flight"
     return problem(request.url.path, status, error.detail, error.errors, _headers_of(error), more)
 
 
@@ -126,7 +129,7 @@ def _headers_of(error: TendError) -> dict[str, str]:
                 "Retry-After": str(error.retry_after),
                 **rate_limit(error.name, error.most, error.seconds, 0, error.retry_after),
             }
-        case Unavailable():
+        case Unavailable() | InFlight():
             return {"Retry-After": str(error.retry_after)}
     return {}
 

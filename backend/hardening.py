@@ -47,6 +47,7 @@ EXPOSED: Final = [
     "RateLimit-Policy",
     "WWW-Authenticate",
     "Tend-Change",
+    "Idempotency-Replayed",
     "X-Request-ID",
 ]
 PREFLIGHT_SECONDS: Final = 600

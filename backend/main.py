@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import config, handlers, hardening, memory, openapi, orphans
 from backend.bodies import Bodies
 from backend.direct import Direct, Read, Write
+from backend.idempotency import Idempotency
 from backend.routers import (
     access_tokens,
     auth,
@@ -119,7 +120,8 @@ class Tend(FastAPI):
         reads: Mapping[str, Read] = {"/v1/tasks": tasks.list_tasks}
         writes: Mapping[str, tuple[type[BaseModel], Write]] = {"/v1/tasks": (TaskCreate, tasks.create_task)}
         direct = Direct(super().build_middleware_stack(), reads, writes, BODY_BYTES)
-        around = Uniform(Bodies(direct, large="/v1/tasks/batch"))
+        keyed = Idempotency(direct, Templates(self.routes), tasks.BATCH_BYTES)
+        around = Uniform(Bodies(keyed, large="/v1/tasks/batch"))
         stack: ASGIApp = Direct(around, reads, {}, BODY_BYTES)  # a plain GET has no body, and is no HEAD
         for middleware, arguments, options in reversed(added):
             stack = middleware(stack, *arguments, **options)

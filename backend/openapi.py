@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from backend import idempotency
 from backend.deps import none_match
 from backend.routers.answers import Problem, header, problems
+from backend.services.idempotency import HEADER, HOURS
 
 
 def install(app: FastAPI) -> None:
@@ -45,6 +47,8 @@ def _complete(schema: dict[str, Any]) -> None:
         "description": "An access token that you have already, or a personal access token (`tend_…`).",
     }
     late = problems(408)[408]
+    for operation in _keyed(schema):
+        _describe_key(operation)
     for operation in _operations(schema):
         answers = operation["responses"]
         for status, answer in answers.items():
@@ -65,6 +69,38 @@ def _one_shape_of_errors(schemas: dict[str, Any]) -> None:
     schemas |= {**problem.pop("$defs"), "Problem": problem}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _keyed(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those that take an Idempotency-Key."""
+    for path, methods in schema["paths"].items():
+        if path not in idempotency.REFUSED:
+            yield from (each for method, each in methods.items() if method.upper() in idempotency.METHODS)
+
+
+def _describe_key(operation: dict[str, Any]) -> None:
+    parameter = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": f"A new one for each request, like `{idempotency.EXAMPLE}`. Sent again with it, the same "
+        f"request is answered as the first time and done once; for {HOURS} hours, and only if it was done.",
+        "schema": {"type": "string", "pattern": idempotency.PATTERN, "maxLength": idempotency.MOST_CHARACTERS + 2},
+    }
+    operation.setdefault("parameters", []).append(parameter)
+    answers = operation["responses"]
+    for status, more in {
+        409: f"Or the same {HEADER} is being answered: then `Retry-After` is there, and the type is "
+        "`urn:tend:problem:in-flight`.",
+        422: f"Or the {HEADER} was that of another request.",
+    }.items():
+        answer = answers.setdefault(str(status), dict(problems(status)[status]))
+        answer["description"] += f" {more}"
+    answers["409"].setdefault("headers", {})["Retry-After"] = {**header("Retry-After"), "required": False}
+    for status, answer in answers.items():
+        if status.startswith("2"):
+            headers = answer.setdefault("headers", {})
+            headers[idempotency.REPLAYED] = {**header(idempotency.REPLAYED), "required": False}
 
 
 def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,8 @@ A Scope is the only way from a service to the database: it gives `:owner` its va
 cannot run for somebody else.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ from backend.db import Database, Transaction
 from backend.errors import Invalid, NotSignedIn, Unavailable
 from backend.replica import Behind, Replica
 from backend.sql import Row
-from backend.turns import BrokenOff, Crowded
+from backend.turns import GONE, BrokenOff, Crowded, is_of_the_way
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -41,6 +41,48 @@ class Seen:
                 return
 
 
+class Running:
+    """A transaction in place of the database: all that is asked goes through it, and whoever began it ends it.
+
+    Each write is as it would be alone: one that is refused is undone and takes nothing else along (a savepoint). What
+    goes wrong on the way to the database is kept for whoever began, who may do it all again, and is only told of above.
+    """
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self.broken: psycopg.Error | None = None
+
+    async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
+        """Without a savepoint, which is two trips: whatever refuses it ends the whole."""
+        with self._kept():
+            return await self._transaction.run(statement, values)
+
+    read = run
+
+    async def write(
+        self, statement: Any, values: Mapping[str, Any], *, many: bool = False, repeatable: bool = False
+    ) -> Sequence[Row]:
+        """The deadline is that of the whole, and so is a second try."""
+        async with self.transaction(values["owner"]) as transaction:
+            return await transaction.run(statement, values)
+
+    @asynccontextmanager
+    async def transaction(self, _owner: UUID) -> AsyncIterator[Transaction]:
+        with self._kept():
+            async with self._transaction.savepoint():
+                yield self._transaction
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            if not is_of_the_way(error):
+                raise
+            self.broken = self.broken or error
+            raise Unavailable(GONE, retry_after=2) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One user, and what a request may do for them."""
@@ -57,9 +99,14 @@ class Scope:
     replica: Replica | None = None
     least: int | None = None  # the number that a replica must have come to; None: it is not to be asked
     on_replica: bool = False
+    running: Running | None = None
+
+    @property
+    def _door(self) -> Database | Running:
+        return self.running or self.database
 
     async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
-        rows = await self.database.read(statement, {**values, "owner": self.user_id})
+        rows = await self._door.read(statement, {**values, "owner": self.user_id})
         if self.on_replica and (self.least is None or not rows or rows[0].seq < self.least):
             raise Behind
         self.seen.note(rows)
@@ -92,7 +139,7 @@ class Scope:
     ) -> Sequence[Row]:
         """The door's first form: one statement that counts and changes. `many`, `repeatable`: see `Database.write`."""
         values = {**values, "owner": self.user_id}
-        rows = await self.database.write(statement, values, many=many, repeatable=repeatable)
+        rows = await self._door.write(statement, values, many=many, repeatable=repeatable)
         self.seen.note(rows)
         return rows
 
@@ -102,19 +149,41 @@ class Scope:
         `work` may run again, up to three times, when the database broke it off; it must do nothing
         outside the transaction. Raises Unavailable when that did not help.
         """
-        for _ in range(TRIES - 1):
-            with suppress(BrokenOff):
-                return await self._change_once(work, at_most)
-        return await self._change_once(work, at_most)
+        return await _tried(lambda: self._change_once(work, at_most))
 
     async def _change_once(self, work: Callable[["Changing"], Awaitable[T]], at_most: int) -> T:
-        async with self.database.transaction(self.user_id) as transaction:
+        async with self._door.transaction(self.user_id) as transaction:
             reserved = await transaction.run(door.reserve(), {"changes": at_most, "owner": self.user_id})
             if not reserved:
                 raise account_gone()
             done = await work(Changing(self, transaction, reserved[0].seq - at_most + 1))
         self.seen.note(reserved)
         return done
+
+    async def together(self, work: Callable[["Scope"], Awaitable[T]]) -> T:
+        """Whatever `work` asks of the Scope that it is given, as one transaction: undone when an error leaves it.
+
+        May run again, as `change` does. While it runs, it has one of the user's connections: what it asks past its
+        Scope would wait for another.
+        """
+        return await _tried(lambda: self._together_once(work))
+
+    async def _together_once(self, work: Callable[["Scope"], Awaitable[T]]) -> T:
+        before = self.seen.number
+        try:
+            async with self.database.transaction(self.user_id) as transaction:
+                running = Running(transaction)
+                try:
+                    done = await work(replace(self, running=running, replica=None))
+                except Exception:
+                    if running.broken is None:
+                        raise
+                if running.broken is not None:
+                    raise running.broken  # for `Database.transaction` to judge, whatever became of it above
+                return done
+        except BaseException:
+            self.seen.number = before  # what was undone was not seen
+            raise
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator["AsyncSession"]:
@@ -140,6 +209,13 @@ class Changing:
         rows = await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
         self.mine.seen.note(rows)
         return rows
+
+
+async def _tried(once: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(TRIES - 1):
+        with suppress(BrokenOff):
+            return await once()
+    return await once()
 
 
 def account_gone() -> NotSignedIn:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 
-from backend.connection import BUSY, is_away
+from backend.connection import BUSY, UNPREPARED, is_away
 from backend.errors import Unavailable, Unsettled
 from backend.pool import Pool
 
@@ -24,6 +24,11 @@ TOLD_SECONDS: Final = 10  # between two lines in the log about the same trouble,
 LATE: Final = "The database did not answer in time. Try again."
 GONE: Final = "The database cannot be reached. Try again."
 UNABLE: Final = "The database cannot do this now. Try again."  # read-only, or its disk is full
+
+
+def is_of_the_way(error: psycopg.Error) -> bool:
+    """Whether it says something of the database or the way to it: the same statement might well do another time."""
+    return is_away(error) or (error.sqlstate or "") in {*AGAIN, *BUSY, *UNPREPARED}
 
 
 class BrokenOff(Unavailable):

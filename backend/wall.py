@@ -57,7 +57,7 @@ _sound: WeakSet[ClauseElement] = WeakSet()
 _EXTRA: dict[str, Table] = {}
 _OPERATORS = {"@@", "@>", "?|"}
 _READS_BY_ITSELF = re.compile(
-    r"_to_xml|^ts_stat$|^dblink|^pg_(?!sleep$)|^lo_|^ts_rewrite$|^current_setting$|^set_config$"
+    r"_to_xml|^ts_stat$|^dblink|^pg_(?!sleep$|try_advisory_xact_lock$)|^lo_|^ts_rewrite$|^current_setting$|^set_config$"
 )
 _COMPILER: Any = StrSQLCompiler(StrCompileDialect(), None)
 _HARMLESS = re.compile(r"\*|\d+|[A-Za-z_]+|'[^']*'")

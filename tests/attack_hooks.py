@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any, Final
+from uuid import uuid4
 from zoneinfo import available_timezones
 
 import httpx
@@ -12,6 +13,8 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.openapi.checks import RejectedPositiveData
+
+from backend.idempotency import MOST_CHARACTERS, PATTERN
 
 REQUESTS_AN_ADDRESS: Final = 40
 TERMS: Final = [
@@ -34,6 +37,7 @@ NOT_SAYABLE: Final = {
     r"expected a time within the next 366 days": "depends on the clock",
     r"no such time in the years 1 to 9999 of UTC": "an offset may lead out of them",
     r"among the passwords that are tried first; choose another": "a list of ten thousand",
+    r"another request had this key; .*": "a key that was sent before",
     r"the same one is given twice": "after trimming, and uniqueItems compares before",
     r"two tasks have the same id": "uniqueItems compares whole items",
 }
@@ -84,10 +88,18 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
 
     As many from each as let the tighter ones (of mail, and of what was mailed) answer now and then.
     """
-    number = next(_requests) // REQUESTS_AN_ADDRESS
+    request = next(_requests)
+    if request % 10 and _is_key(case.headers.get("Idempotency-Key", "")):
+        # The same few keys for everything would have all else refused for that.
+        case.headers["Idempotency-Key"] = f'"{uuid4()}"'
+    number = request // REQUESTS_AN_ADDRESS
     case.headers["X-Forwarded-For"] = f"10.{number >> 16 & 127}.{number >> 8 & 255}.{number & 255}"
     if case.path.startswith(ACCOUNT) and case.headers.get("Authorization", "").startswith(_PERSONAL):
         case.headers["Authorization"] = somebody.bearer()
+
+
+def _is_key(written: str) -> bool:
+    return len(written) <= MOST_CHARACTERS + 2 and re.fullmatch(PATTERN, written) is not None
 
 
 @schemathesis.hook

@@ -182,7 +182,7 @@ async def test_no_answer_tells_whether_an_address_has_an_account(http: httpx.Asy
 
 async def test_what_decides_who_one_is_cannot_be_assigned_in_any_body(app: FastAPI, alice: Client) -> None:
     """Each field that a table has and a body has not, on each route that takes a body."""
-    taken = {"/v1/tasks": {"id"}, "/v1/filters": {"id"}, "/v1/me/tokens": {"scopes"}}
+    taken = {"/v1/tasks": {"id"}, "/v1/projects": {"id"}, "/v1/filters": {"id"}, "/v1/me/tokens": {"scopes"}}
     for (method, path), body in BODIES.items():
         for name, value in PRIVILEGED.items():
             if name in taken.get(path, ()):
@@ -194,6 +194,8 @@ async def test_what_decides_who_one_is_cannot_be_assigned_in_any_body(app: FastA
         "/v1/auth/logout",
         "/v1/me/second-factor",
         "/v1/me/second-factor/recovery-codes",
+        "/v1/trash/tasks/{deleted_task_id}/restore",
+        "/v1/trash/projects/{deleted_project_id}/restore",
     }, "a route that takes a body is not among those that are tried"
 
 

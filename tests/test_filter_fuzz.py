@@ -34,9 +34,10 @@ values: dict[str, st.SearchStrategy[str]] = {
     "search": texts,
     "facets": st.lists(st.sampled_from(["tag", "priority", "status", "", "x", "tag "])).map(",".join) | texts,
     "count": st.sampled_from(["exact", "estimate", "none", "estimate "]) | texts,
+    "include": st.lists(st.sampled_from(["parents", "subtasks", "x"])).map(",".join) | texts,
     "fuzzy": st.sampled_from(["true", "false", "1"]),
     "highlight": st.sampled_from(["true", "false"]),
-    "sort": st.sampled_from(["relevance", "due_date", "title", "x"]),
+    "sort": st.sampled_from(["relevance", "due_date", "position", "title", "x"]),
     "order": st.sampled_from(["asc", "desc"]),
     "tz": st.sampled_from(["Pacific/Kiritimati", "Pacific/Niue", "UTC", "x"]),
     "page": st.sampled_from(["1", "2", "500", "0"]),
@@ -170,4 +171,5 @@ def test_each_parameter_is_among_those_that_are_tried() -> None:
     """Whoever adds one adds it here."""
     tried_elsewhere: set[Any] = {"status", "priority", "due_before", "due_after", "overdue", "has_due_date", "limit"}
     tried_elsewhere |= {"tags", "any_tags", "not_tags", "saved"}
+    tried_elsewhere |= {"project_id", "inbox", "parent_id", "is_subtask"}
     assert set(TaskFilter.model_fields) == set(values) | tried_elsewhere

@@ -60,7 +60,7 @@ async def test_the_headers_that_a_client_needs_are_documented(openapi: dict[str,
             named = {"X-Request-ID", *always.get(status, set())} if status != "408" else set()
             assert named <= set(answer.get("headers", {})), (name, status)
     made = openapi["paths"]["/v1/tasks"]["post"]["responses"]["201"]["headers"]
-    assert set(made) == {"ETag", "Location", "Tend-Change", "X-Request-ID"}
+    assert set(made) == {"ETag", "Idempotency-Replayed", "Location", "Tend-Change", "X-Request-ID"}
 
 
 async def test_no_two_paths_differ_only_in_the_names_of_their_parameters(openapi: dict[str, Any]) -> None:

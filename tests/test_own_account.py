@@ -213,6 +213,7 @@ async def test_when_the_grace_is_over_nothing_is_left_in_any_table(
     await hers_of(ada, state)
     begun = await ada.post("/v1/me/second-factor")
     assert begun.status_code == 201
+    assert (await ada.post("/v1/tasks", {"title": "x"}, headers={"Idempotency-Key": '"x"'})).status_code == 201
     async with state.database.engine.connect() as connection:
         for sql in (
             "INSERT INTO recovery_codes (user_id, digest) VALUES (:u, 'x')",

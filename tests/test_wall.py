@@ -101,6 +101,8 @@ LEAKS = {
     "a prefix": select(T.c.title).where(MINE).prefix_with("(SELECT title FROM tasks LIMIT 1),"),
     "an operator of one's own": select(T.c.title).where(MINE.op("IS NULL OR", precedence=100)(true())),
     "a function that rewrites by itself": select(func.ts_rewrite(func.to_tsquery("a"), "SELECT title FROM tasks")),
+    "a lock that outlives its transaction": select(func.pg_try_advisory_lock(1)),
+    "a lock that is waited for": select(func.pg_advisory_xact_lock(1)),
     "a function that reads by itself": select(func.query_to_xml("SELECT * FROM tasks", True, True, "")),
     "a union whose columns are crossed": select(T.c.title).where(
         T.c.user_id

@@ -101,6 +101,11 @@ async def test_a_stranger_is_401_on_every_route(
         assert_problem(answer, 401)
 
 
+async def deleted(alice: Client, kind: str, row: Json) -> Json:
+    assert (await alice.delete(f"/v1/{kind}/{row['id']}")).status_code == 204
+    return row
+
+
 async def hers_of(alice: Client, state: State) -> dict[str, Json]:
     """A thing of hers in every place where an id goes."""
     tag = str(uuid4())  # as long as an id: answers that name it are compared
@@ -112,6 +117,8 @@ async def hers_of(alice: Client, state: State) -> dict[str, Json]:
         "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
         "task_id": await alice.add("Secret", tags=["secret", tag], description="secret"),
         "project_id": await alice.project("Secret", description="secret"),
+        "deleted_task_id": await deleted(alice, "tasks", await alice.add("Secret, deleted")),
+        "deleted_project_id": await deleted(alice, "projects", await alice.project("Secret, deleted")),
         "filter_id": await alice.save("Secret", "secret"),
         "tag": {"id": tag},
         "session_id": (await alice.get("/v1/me/sessions")).json()["items"][0],

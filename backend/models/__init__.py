@@ -23,6 +23,7 @@ from backend.models.accounts import (
     User,
 )
 from backend.models.columns import table
+from backend.models.idempotency import IdempotencyKey
 from backend.models.projects import Project
 from backend.models.tags import Tag
 from backend.models.tasks import Priority, SavedFilter, Task
@@ -31,6 +32,7 @@ __all__ = [
     "AccessToken",
     "AuditEvent",
     "Confirmation",
+    "IdempotencyKey",
     "OutsideIdentity",
     "Priority",
     "Project",
@@ -49,7 +51,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0008"
+SCHEMA_VERSION: Final = "20261122_0009"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -52,6 +52,7 @@ _HEADERS = {
     name: {"description": words, "required": True, "schema": {"type": "string"}, "example": example}
     for name, words, example in (
         ("ETag", "The version, in quotes: for If-Match and If-None-Match.", '"7"'),
+        ("Idempotency-Replayed", "It was answered before, to the same request with this key.", "true"),
         ("Location", "Where it is.", "/v1/tasks/01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"),
         ("RateLimit", "How often one still may, and in how many seconds there is more.", '"api";r=0;t=12'),
         ("RateLimit-Policy", "How often one may in how many seconds.", '"api";q=600;w=60'),

@@ -30,46 +30,46 @@ async def empty_trash(mine: CanWrite) -> Response:
 
 
 @router.post(
-    "/tasks/{task_id}/restore",
+    "/tasks/{deleted_task_id}/restore",
     response_model=TaskRead,
     responses={**problems(401, 403, 404, 422), 200: with_headers("ETag")},
     dependencies=NO_PARAMETERS,
 )
-async def restore_task(mine: CanWrite, task_id: TaskId) -> Response:
+async def restore_task(mine: CanWrite, deleted_task_id: TaskId) -> Response:
     """Bring a task back, with the parts that were taken along.
 
     Where its parent or its project is not there any more, it is a part of none, or in the inbox.
     """
-    stored = await trash.restore_task(mine, task_id)
+    stored = await trash.restore_task(mine, deleted_task_id)
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
 @router.post(
-    "/projects/{project_id}/restore",
+    "/projects/{deleted_project_id}/restore",
     response_model=ProjectRead,
     responses={**problems(401, 403, 404, 409, 422), 200: with_headers("ETag")},
     dependencies=NO_PARAMETERS,
 )
-async def restore_project(mine: CanWrite, project_id: ProjectId) -> Response:
+async def restore_project(mine: CanWrite, deleted_project_id: ProjectId) -> Response:
     """Bring a project back, with the projects and tasks that were taken along.
 
     Where another has its name meanwhile, that is a 409: rename that one first.
     """
-    stored = await trash.restore_project(mine, project_id)
+    stored = await trash.restore_project(mine, deleted_project_id)
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
-@router.delete("/tasks/{task_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS)
-async def scrub_task(mine: CanWrite, task_id: TaskId) -> Response:
+@router.delete("/tasks/{deleted_task_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS)
+async def scrub_task(mine: CanWrite, deleted_task_id: TaskId) -> Response:
     """Delete a task in the trash for good, with the parts that were taken along."""
-    await trash.scrub(mine, "tasks", task_id)
+    await trash.scrub(mine, "tasks", deleted_task_id)
     return Response(status_code=204)
 
 
 @router.delete(
-    "/projects/{project_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS
+    "/projects/{deleted_project_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS
 )
-async def scrub_project(mine: CanWrite, project_id: ProjectId) -> Response:
+async def scrub_project(mine: CanWrite, deleted_project_id: ProjectId) -> Response:
     """Delete a project in the trash for good, with the projects and tasks that were taken along."""
-    await trash.scrub(mine, "projects", project_id)
+    await trash.scrub(mine, "projects", deleted_project_id)
     return Response(status_code=204)

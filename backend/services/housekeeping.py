@@ -13,13 +13,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, or_, select, tuple_
 
 from backend.db import Database
 from backend.door import CLOCK, Query, statement
 from backend.errors import Unavailable
 from backend.models import AuditEvent, Confirmation, table
-from backend.services import keys, throttles, trash
+from backend.services import idempotency, keys, throttles, trash
 from backend.services.access_tokens import TOKENS as ACCESS_TOKENS
 from backend.services.accounts import USERS
 from backend.services.sessions import SESSIONS
@@ -67,6 +67,7 @@ async def clean(database: Database) -> None:
         await _all_of(database, gone(), {"age": age} if age else {})
     await _all_of(database, _access_tokens(), {"age": FORGOTTEN})
     await _all_of(database, _confirmations(), {})
+    await _all_of(database, _idempotency_keys(), {"age": idempotency.KEPT})
     for purge in (throttles.purge, keys.purge, trash.empty_old):
         with suppress(Unavailable):
             await purge(database)
@@ -118,6 +119,15 @@ def _access_tokens() -> Query:
 @statement
 def _confirmations() -> Query:
     return _gone(CONFIRMATIONS, CONFIRMATIONS.c.digest, CONFIRMATIONS.c.expires_at < CLOCK)
+
+
+@statement
+def _idempotency_keys() -> Query:
+    table = idempotency.KEYS
+    both = table.c.user_id, table.c.key  # another user's same key may be younger
+    these = select(*both).where(table.c.created_at < _before()).limit(BATCH)
+    deleted = delete(table).where(tuple_(*both).in_(these)).returning(table.c.key).cte("deleted")
+    return select(deleted).limit(1).execution_options(crosses_users=PURGE)
 
 
 @statement

@@ -49,8 +49,8 @@ def is_of(user_id: UUID) -> None:
         now.user_id = user_id
 
 
-def failed(error: Exception) -> None:
-    """The error that the answer tells of."""
+def failed(error: Exception | None) -> None:
+    """The error that the answer tells of. None: it does not, since what failed is done anew."""
     if now := current.get():
         now.error = error
 
