@@ -6,7 +6,8 @@ TendError
 │   └── SignInAgain        the token is valid, and the sign-in too old for what is asked
 ├── NotFound               not there, in the trash, or somebody else's: the three look the same
 ├── Conflict               the database already holds what may be there once
-│   └── InFlight           the same request, by its Idempotency-Key, is still being answered
+│   ├── InFlight           the same request, by its Idempotency-Key, is still being answered
+│   └── Circle             tasks would wait for one another in a circle
 ├── PreconditionFailed     If-Match names another version
 ├── Invalid                the request can be read but not meant
 ├── Unsupported            a body in a media type that is not spoken here
@@ -148,6 +149,16 @@ class InFlight(Conflict):
 
     def __init__(self) -> None:
         super().__init__("A request with this Idempotency-Key is still being answered. Send it again in a second.")
+
+
+class Circle(Conflict):
+    """`path` are ids and titles of tasks, each of which depends on the next; the last is the first again."""
+
+    def __init__(self, path: Sequence[tuple[str, str]]) -> None:
+        between = len(path) - 2
+        way = f", by way of {between} other{'s' if between > 1 else ''}: `path` has them" if between else ""
+        super().__init__(f"The task would depend on itself{way}.")
+        self.path = path
 
 
 class PreconditionFailed(TendError):

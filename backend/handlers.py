@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from backend.errors import (
+    Circle,
     Conflict,
     Fault,
     InFlight,
@@ -78,7 +79,7 @@ def problem(
     detail: str,
     errors: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
-    more: dict[str, str] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> Response:
     body = {**problem_of(path, status, detail), **(more or {})}
     if errors:
@@ -108,7 +109,9 @@ async def _tend(request: Request, error: Exception) -> Response:
     if isinstance(error, NotAllowed | TooMany) or (isinstance(error, NotSignedIn) and error.token_sent):
         told = {"status": status, "why": error.detail, "address": client_address(request.scope)}
         audit.tell("refused", **told, method=request.method, route=exchange.route())
-    more = {"challenge": error.challenge} if isinstance(error, SecondFactorNeeded) else {}
+    more: dict[str, Any] = {"challenge": error.challenge} if isinstance(error, SecondFactorNeeded) else {}
+    if isinstance(error, Circle):
+        more["path"] = [{"id": task_id, "title": title} for task_id, title in error.path]
     if isinstance(error, Unsettled):  # for programs: the words are for people (RFC 9457, section 3.1.4)
         more["type"] = "urn:tend:problem:unsettled"
     if isinstance(error, InFlight):

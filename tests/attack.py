@@ -70,9 +70,11 @@ uris = {{ values = ["https://app.example.com/signed-in"] }}
 
 [parameters]
 "path.task_id" = {{ dictionary = "tasks", probability = 0.5 }}
+"path.other_id" = {{ dictionary = "tasks", probability = 0.5 }}
 "query.saved" = {{ dictionary = "filters", probability = 1.0 }}
 "header.if-match" = {{ dictionary = "any", probability = 0.5 }}
 "body.ids[*]" = {{ dictionary = "tasks", probability = 0.9 }}
+"body.to" = {{ dictionary = "tasks", probability = 0.9 }}
 "body.username" = {{ dictionary = "emails", probability = 0.5 }}
 "body.current_password" = {{ dictionary = "passwords", probability = 0.5 }}
 "body.redirect_uri" = {{ dictionary = "uris", probability = 0.5 }}

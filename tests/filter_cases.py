@@ -4,7 +4,7 @@ The rows are written straight into the database, so that every time in them can 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ from backend.state import State
 from tests.client import Json
 from tests.written import Written
 
-ids = count()
+ids = count(1)
 MOMENT = timedelta(microseconds=1)
 
 
@@ -60,6 +60,7 @@ TIMES = sorted(
     {moment for days in DAYS.values() for span in days.values() for end in span for moment in (end, end - MOMENT)}
 )
 RANK = {"low": 0, "medium": 1, "high": 2}
+PROJECTS = {"Höme": False, "Deep work": True}  # archived
 TAGS = ["home", "Home", "deep work", "a,b"]
 # Each word as it is typed and as it is kept; a phrase steps over "the", whatever stands there.
 STEMS = {"figs": "fig", "FÍG": "fig", "watering": "water", "water": "water", "quarterly": "quarter", "the": None}
@@ -77,6 +78,10 @@ rows = st.fixed_dictionaries(
         "created_at": st.sampled_from(TIMES),
         "updated_at": st.sampled_from(TIMES),
         "deleted": st.sampled_from([False, False, False, True]),
+        # On the task so many places before it; below zero, a dependency that was removed.
+        "project": st.none() | st.sampled_from(list(PROJECTS)),
+        "part_of": st.sampled_from([None, None, 1, 3]),  # so many places before it
+        "depends_on": st.lists(st.sampled_from([1, 2, 5, -1]), unique=True, max_size=2),
     }
 )
 
@@ -119,10 +124,21 @@ TERMS: dict[str, Callable[[Json], Any]] = {
     "is:pending": lambda task: not task["completed_at"],
     "is:Done": lambda task: task["completed_at"],
     "is:overdue": overdue,
+    "is:blocked": lambda task: task["blocked"],
+    "is:Blocking": lambda task: task["blocking"],
     "due:none": lambda task: not task["due_date"],
     "due:any": lambda task: task["due_date"],
     "completed:none": lambda task: not task["completed_at"],
     "completed:any": lambda task: task["completed_at"],
+    "project:home": lambda task: task["project"] == "Höme",
+    'Project:"DEEP work"': lambda task: task["project"] == "Deep work",
+    "project:nowhere": lambda task: False,
+    "project:any": lambda task: task["project"],
+    "project:none": lambda task: not task["project"],
+    "has:project": lambda task: task["project"],
+    "is:archived": lambda task: task["project"] == "Deep work",
+    "is:subtask": lambda task: task["is_part"],
+    "has:subtasks": lambda task: task["has_parts"],
     "figs": says("fig"),
     "fíg": says("fig"),
     "quart*": says("quarter"),
@@ -193,7 +209,9 @@ PLAIN: list[tuple[Json, Callable[[Json], Any]]] = [
 
 async def stored(state: State, owner: UUID, made: list[Json]) -> list[tuple[Json, Json]]:
     """Those that are not in the trash: each row, and what the API shows of it."""
-    given, living = [], []
+    given: list[Json] = []
+    living: list[tuple[Json, Json]] = []
+    known = {name: str(UUID(int=next(ids))) for name in PROJECTS}
     for n, row in enumerate(made, start=1):
         shown = {
             "id": str(UUID(int=(n * 7919) % 64 << 64 | next(ids))),
@@ -204,6 +222,9 @@ async def stored(state: State, owner: UUID, made: list[Json]) -> list[tuple[Json
             "tags": row["tags"],
             "completed": bool(row["completed_at"]),
             "completed_at": row["completed_at"],
+            "project_id": known.get(row["project"]),
+            "parent_id": given[n - 1 - row["part_of"]]["id"] if row["part_of"] and row["part_of"] < n else None,
+            "position": f"n{n:014}",
             "version": n,
             "created_at": row["created_at"],
             "updated_at": row["updated_at"],
@@ -212,14 +233,58 @@ async def stored(state: State, owner: UUID, made: list[Json]) -> list[tuple[Json
         given.append({**shown, "deleted_at": iso(NOW) if row["deleted"] else None, "user_id": str(owner)})
         given[-1]["title_key"] = row["title"].lower().replace("í", "i")
         if not row["deleted"]:
-            living.append((row, shown))
-    names = ", ".join(given[0])
-    insert = f"INSERT INTO tasks ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL\\:\\:tasks, :rows)"
+            living.append(({**row, **waiting(made, n - 1), **family(made, n - 1)}, shown))
+    projects = [
+        {"user_id": str(owner), "id": known[name], "version": n, "name": name, "archived": archived}
+        | {"name_key": name.lower().replace("ö", "o"), "position": f"a{n}", "favorite": False, "depth": 0}
+        | {"created_at": iso(NOW), "updated_at": iso(NOW)}
+        for n, (name, archived) in enumerate(PROJECTS.items(), start=1)
+    ]
     async with state.database.engine.connect() as connection:
-        await connection.execute(
-            text(insert).execution_options(crosses_users="rows with chosen times"), {"rows": json.dumps(given)}
-        )
+        for name, several in (
+            ("projects", projects),
+            ("tasks", given),
+            ("dependencies", list(dependencies(made, given))),
+        ):
+            if several:
+                columns = ", ".join(several[0])
+                source = f"jsonb_populate_recordset(NULL\\:\\:{name}, :rows)"
+                insert = text(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {source}")
+                chosen = insert.execution_options(crosses_users="rows with chosen times")
+                await connection.execute(chosen, {"rows": json.dumps(several)})
     return living
+
+
+def dependencies(made: list[Json], given: list[Json]) -> Iterator[Json]:
+    for n, row in enumerate(made):
+        for back in row["depends_on"]:
+            if abs(back) <= n:
+                number = next(ids)
+                yield {
+                    "user_id": given[n]["user_id"],
+                    "id": str(UUID(int=number)),
+                    "version": number,
+                    "task_id": given[n]["id"],
+                    "depends_on_id": given[n - abs(back)]["id"],
+                    "deleted_at": None if back > 0 else iso(NOW),
+                }
+
+
+def waiting(made: list[Json], place: int) -> Json:
+    """Whether the task at this place waits for an open one, and whether an open one waits for it."""
+    opened = [not row["completed_at"] and not row["deleted"] for row in made]
+    before = {place - back for back in made[place]["depends_on"] if back > 0}
+    after = {n for n, row in enumerate(made) if n - place in row["depends_on"]}
+    return {
+        "blocked": opened[place] and any(opened[n] for n in before if n >= 0),
+        "blocking": opened[place] and any(opened[n] for n in after),
+    }
+
+
+def family(made: list[Json], place: int) -> Json:
+    parts = [n for n, row in enumerate(made) if row["part_of"] and n - row["part_of"] == place and not row["deleted"]]
+    back = made[place]["part_of"]
+    return {"is_part": back is not None and back <= place, "has_parts": bool(parts)}
 
 
 def iso(moment: datetime) -> str:
@@ -239,6 +304,9 @@ def one_of_each() -> list[Json]:
             "created_at": TIMES[n * 3 % len(TIMES)],
             "updated_at": TIMES[n * 5 % len(TIMES)],
             "deleted": False,
+            "project": [None, *PROJECTS][n % 3],
+            "part_of": [None, 1, 3, None][n % 4],
+            "depends_on": [[], [1], [2, 5], [-1]][n % 4],
         }
         for n in range(len(TIMES) + 4)
     ]

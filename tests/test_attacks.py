@@ -196,6 +196,7 @@ async def test_what_decides_who_one_is_cannot_be_assigned_in_any_body(app: FastA
         "/v1/me/second-factor/recovery-codes",
         "/v1/trash/tasks/{deleted_task_id}/restore",
         "/v1/trash/projects/{deleted_project_id}/restore",
+        "/v1/tasks/{task_id}/dependencies/{other_id}",
     }, "a route that takes a body is not among those that are tried"
 
 

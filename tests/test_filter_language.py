@@ -65,6 +65,8 @@ def on(day: str, then: str, field: str = "due") -> AllOf:
         ("completed:any", COMPLETED),
         ("-is:done", PENDING),
         ("is:overdue", Term("overdue")),
+        ("is:Blocked", Term("blocked")),
+        ("-is:blocking", Not(Term("blocking"))),
     ],
 )
 def test_a_term_asks_for_a_criterion(text: str, node: Node) -> None:
@@ -243,7 +245,7 @@ WRONG = [
     (
         "is:late",
         3,
-        "`late` is unknown here; expected pending, open, completed, done, overdue, subtask or archived",
+        "`late` is unknown here; expected pending, open, completed, done, overdue, subtask, archived, blocked or",
     ),
     (
         "has:color",

@@ -51,7 +51,7 @@ def questions(zone: str) -> st.SearchStrategy[Asked]:
         st.just(zone),
         written(2, listed(TERMS) | timed(zone)),
         st.lists(st.sampled_from(PLAIN), max_size=2, unique_by=lambda plain: next(iter(plain[0]))),
-        st.sampled_from(["created", "updated", "title", "priority", "due_date", "relevance"]),
+        st.sampled_from(["created", "updated", "title", "priority", "due_date", "position", "relevance"]),
         st.sampled_from([None, "asc", "desc"]),
         st.integers(1, 3),
         st.integers(1, 3),

@@ -78,7 +78,7 @@ class Asked(NamedTuple):
 asked = st.builds(
     Asked,
     filters,
-    st.sampled_from(["created", "updated", "title", "priority", "due_date"]),
+    st.sampled_from(["created", "updated", "title", "priority", "due_date", "position"]),
     st.sampled_from([None, "asc", "desc"]),
     st.integers(1, 6),
     st.integers(1, 5),
@@ -135,6 +135,7 @@ def ordered(
         "title": lambda task: title_key(task["title"]),
         "priority": lambda task: RANK[task["priority"]],
         "due_date": lambda task: task["due_date"] or "",
+        "position": lambda task: task["position"],
     }
     found = sorted(tasks, key=lambda task: (keys[sort](task), task["id"]), reverse=falling)
     if sort == "due_date":

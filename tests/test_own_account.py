@@ -210,7 +210,10 @@ async def test_who_comes_back_in_time_keeps_everything(ada: Client, http: httpx.
 async def test_when_the_grace_is_over_nothing_is_left_in_any_table(
     ada: Client, alice: Client, http: httpx.AsyncClient, state: State, database_url: str
 ) -> None:
-    await hers_of(ada, state)
+    hers = await hers_of(ada, state)
+    assert (await ada.patch("/v1/tags/secret", {"color": "#123456"})).status_code == 200
+    depends = f"/v1/tasks/{hers['task_id']['id']}/dependencies/{hers['other_id']['id']}"
+    assert (await ada.call("PUT", depends)).status_code == 201
     begun = await ada.post("/v1/me/second-factor")
     assert begun.status_code == 201
     assert (await ada.post("/v1/tasks", {"title": "x"}, headers={"Idempotency-Key": '"x"'})).status_code == 201
@@ -223,7 +226,7 @@ async def test_when_the_grace_is_over_nothing_is_left_in_any_table(
             await connection.execute(text(sql), {"u": ada.user_id})
     before = rows_of(database_url, ada.user_id)
     assert all(before.values()), before
-    hers = rows_of(database_url, alice.user_id)
+    others = rows_of(database_url, alice.user_id)
 
     await ada.delete("/v1/me")
     await time_passes(state, 15)
@@ -231,9 +234,9 @@ async def test_when_the_grace_is_over_nothing_is_left_in_any_table(
     await housekeeping.clean(state.database)
 
     after = rows_of(database_url, ada.user_id)
-    del after["refresh_tokens"], hers["refresh_tokens"]
+    del after["refresh_tokens"], others["refresh_tokens"]
     assert set(after.values()) == {0}, after
-    assert {name: count for name, count in rows_of(database_url, alice.user_id).items() if name in hers} == hers
+    assert {name: count for name, count in rows_of(database_url, alice.user_id).items() if name in others} == others
 
 
 async def test_what_cannot_be_deleted_now_does_not_keep_the_rest(

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import saved_filters, tag_query, tags, task_query
+from backend.services import dependency_query, saved_filters, tag_query, tags, task_query
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in, required, says, sought, tsquery
+from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.task_query import Shape
 from tests import servers
 
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
-USERS, EACH, FILTERS = 100, 1000, 50
+USERS, EACH, FILTERS, WAITING = 100, 1000, 50, 300
 OWNER = UUID(int=42)
 NONE: Form = ("and", ())
 
@@ -48,6 +49,11 @@ INSERT INTO filters (user_id, id, version, name, name_key, filter)
 SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH} + 1 + n / {USERS},
        'Filter ' || n, 'filter ' || n, 'figs'
 FROM generate_series(0, {USERS * FILTERS - 1}) n;
+
+INSERT INTO dependencies (user_id, id, version, task_id, depends_on_id)
+SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH + FILTERS} + 1 + n / {USERS},
+       md5(n::text)::uuid, md5((n + {USERS} * (1 + n % 7))::text)::uuid
+FROM generate_series(0, {USERS * WAITING - 1}) n;
 """
 
 VALUES = {
@@ -67,6 +73,9 @@ VALUES = {
     "into": "tag8",
     "before": 1_000_000,
     **{f"in_{n}": [f"tag{7 + n}"] for n in range(20)},
+    "in_task": UUID(int=1 << 127),
+    "in_other": UUID(int=1 << 126),
+    "ids": [UUID(int=1 << 127), UUID(int=1 << 126)],
 }
 FIRST, END = datetime(2026, 5, 10, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
 ASKED: dict[str, Any] = {
@@ -110,7 +119,9 @@ COMBINED: list[Form] = [
     ("and", ("completed", "priority", "due_until", "tags", ("not", ("any_tag",)), "text")),
     ("or", ("tags", "tags")),
     ("or", ("tags", ("and", ("priority", ("not", ("text",)))))),
-    *(("not", (name,)) for name in ("due_until", "tags", "text")),
+    ("and", ("blocked", "tags")),
+    ("or", ("blocked", "blocking")),
+    *(("not", (name,)) for name in ("due_until", "tags", "text", "blocked")),
 ]
 
 
@@ -143,7 +154,13 @@ def fill(connection: Connection) -> None:
     )
     for definition in definitions:
         connection.exec_driver_sql(f"DROP INDEX {definition.split()[2]}")
-    for statement in (*FILL.split(";\n"), *definitions, "VACUUM ANALYZE tasks", "ANALYZE users, filters"):
+    for statement in (
+        *FILL.split(";\n"),
+        *definitions,
+        "VACUUM ANALYZE tasks",
+        "ANALYZE users, filters",
+        "VACUUM ANALYZE dependencies",
+    ):
         if statement.strip():
             connection.execute(text(statement.replace(":", "\\:")))
 
@@ -354,6 +371,45 @@ def test_a_saved_filter_is_found_by_its_key(connection: Connection) -> None:
 def test_saved_filters_are_listed_without_reading_the_whole_table(connection: Connection, after: bool) -> None:
     for plan in plans(connection, saved_filters.listed(after)):
         assert reads_by_index(plan, "filters")
+
+
+@pytest.mark.parametrize("form", ["blocked", "blocking", ("not", ("blocked",)), ("and", ("blocking", "tags"))])
+@pytest.mark.parametrize("sort", [Sort.created, Sort.due_date])
+def test_what_waits_is_found_without_reading_everybodys_dependencies(
+    connection: Connection, form: Form, sort: Sort
+) -> None:
+    for counted in (True, False):
+        for plan in plans_of(connection, shape_of(form, sort, falling=True, after=False, counted=counted)):
+            assert reads_by_index(plan, "dependencies")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(dependency_query.beside(way, after) for way in (ONWARD, BACK) for after in (False, True)),
+        *(build() for build in (dependency_query.ends, dependency_query.between, dependency_query.touching)),
+        dependency_query.onward(),
+    ],
+)
+def test_dependencies_are_found_by_the_tasks_at_their_ends(connection: Connection, statement: Any) -> None:
+    for plan in plans(connection, statement):
+        assert reads_by_index(plan, "dependencies")
+        reads = [node for node in nodes(plan) if node.get("Relation Name") == "dependencies"]
+        conditions = [node.get("Index Cond", "") for read in reads for node in nodes(read)]
+        assert all("task_id = " in each or "depends_on_id = " in each for each in conditions if each), conditions
+        assert reads_by_index(plan)
+
+
+@pytest.mark.parametrize(("end", "index"), [("task_id", "dependencies_task"), ("depends_on_id", "dependencies_turned")])
+def test_what_a_foreign_key_of_dependencies_asks_has_an_index(connection: Connection, end: str, index: str) -> None:
+    """Deleted ones too. It is asked for each task that goes away, and with an account all of them do."""
+    asked = select(DEPENDENCIES.c.id).where(
+        DEPENDENCIES.c.user_id == bindparam("owner"), DEPENDENCIES.c[end] == bindparam("in_task")
+    )
+
+    for plan in plans(connection, asked):
+        [scan] = [node for node in nodes(plan) if "Index Cond" in node]
+        assert scan["Index Name"] == index
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:

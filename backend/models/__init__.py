@@ -23,6 +23,7 @@ from backend.models.accounts import (
     User,
 )
 from backend.models.columns import table
+from backend.models.dependencies import Dependency
 from backend.models.idempotency import IdempotencyKey
 from backend.models.projects import Project
 from backend.models.tags import Tag
@@ -32,6 +33,7 @@ __all__ = [
     "AccessToken",
     "AuditEvent",
     "Confirmation",
+    "Dependency",
     "IdempotencyKey",
     "OutsideIdentity",
     "Priority",
@@ -51,7 +53,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0009"
+SCHEMA_VERSION: Final = "20261122_0010"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

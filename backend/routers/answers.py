@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
@@ -16,6 +17,11 @@ class Fault(BaseModel):
     type: str = Field(examples=["value_error"])
 
 
+class Step(BaseModel):
+    id: UUID = Field(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55"])
+    title: str = Field(examples=["Water the figs"])
+
+
 class Problem(BaseModel):
     """RFC 9457."""
 
@@ -27,6 +33,11 @@ class Problem(BaseModel):
     errors: list[Fault] = Field([], description="What is wrong with the request; left out when it is nothing of it.")
     challenge: str = Field(
         "", description="In a 401 of a sign-in whose second factor is still to come, and only there."
+    )
+    path: list[Step] = Field(
+        [],
+        description="In a 409 of dependencies that would lead in a circle, and only there: tasks, each of which would "
+        "depend on the next, from one back to itself. There is no shorter way.",
     )
 
 

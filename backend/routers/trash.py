@@ -59,7 +59,9 @@ async def restore_project(mine: CanWrite, deleted_project_id: ProjectId) -> Resp
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 
-@router.delete("/tasks/{deleted_task_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS)
+@router.delete(
+    "/tasks/{deleted_task_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS
+)
 async def scrub_task(mine: CanWrite, deleted_task_id: TaskId) -> Response:
     """Delete a task in the trash for good, with the parts that were taken along."""
     await trash.scrub(mine, "tasks", deleted_task_id)
@@ -67,7 +69,10 @@ async def scrub_task(mine: CanWrite, deleted_task_id: TaskId) -> Response:
 
 
 @router.delete(
-    "/projects/{deleted_project_id}", status_code=204, responses=problems(401, 403, 404, 422), dependencies=NO_PARAMETERS
+    "/projects/{deleted_project_id}",
+    status_code=204,
+    responses=problems(401, 403, 404, 422),
+    dependencies=NO_PARAMETERS,
 )
 async def scrub_project(mine: CanWrite, deleted_project_id: ProjectId) -> Response:
     """Delete a project in the trash for good, with the projects and tasks that were taken along."""

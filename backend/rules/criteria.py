@@ -197,6 +197,8 @@ _IS: Final = {
     "overdue": Term("overdue"),
     "subtask": Term("subtask"),
     "archived": Term("archived"),
+    "blocked": Term("blocked"),
+    "blocking": Term("blocking"),
 }
 _ORDERED: Final = (":", *_COMPARISONS)
 _FIELDS: Final[Mapping[str, Field]] = {

@@ -34,6 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from backend.models import Project, Task, table
 from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
+from backend.services.task_dependencies import blocked, blocking
 from backend.wall import OWNER
 
 TASKS, PROJECTS = table(Task), table(Project)
@@ -152,6 +153,8 @@ CRITERIA: Mapping[str, Criterion] = {
     "described": Criterion(
         None, lambda _: func.coalesce(TASKS.c.description, literal_column("''")) != literal_column("''")
     ),
+    "blocked": Criterion(None, lambda _: blocked()),
+    "blocking": Criterion(None, lambda _: blocking()),
     "tags": Criterion(JSONB(), _tagged),
     "any_tag": Criterion(ARRAY(Text()), lambda any_of: TASKS.c.tags.has_any(any_of)),
     "text": Criterion(Text(), lambda text: says(required(tsquery(text)))),

@@ -1,0 +1,105 @@
+"""Dependencies as a graph without circles: an edge leads from a task to what it depends on."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Edge(NamedTuple):
+    task: UUID
+    depends_on: UUID
+
+
+class Transfer(NamedTuple):
+    """What becomes of the edges, by their places among those that were given."""
+
+    moved: list[int]
+    dropped: list[int]  # they would be there twice, or lead from a task to itself
+    after: set[Edge]
+
+
+def circle(edges: Iterable[Edge], task: UUID) -> list[UUID] | None:
+    """The shortest way from a task back to itself, which is its first and its last; None where there is none.
+
+    Takes time in proportion to the edges.
+    """
+    return _way_back(_onward(edges), task)
+
+
+def transfer(edges: Sequence[Edge], source: UUID, target: UUID) -> Transfer:
+    """`edges` are all those of both tasks; those of the source become the target's."""
+    there = {edge for edge in edges if source not in edge}
+    moved, dropped = [], []
+    for place, edge in enumerate(edges):
+        if source not in edge:
+            continue
+        new = _redirected(edge, source, target)
+        if new in there or new.task == new.depends_on:
+            dropped.append(place)
+        else:
+            there.add(new)
+            moved.append(place)
+    return Transfer(moved, dropped, there)
+
+
+def merged(edges: Iterable[Edge], source: UUID, target: UUID) -> Iterator[Edge]:
+    """As they are when those of the source have become the target's."""
+    for edge in edges:
+        new = _redirected(edge, source, target)
+        if new.task != new.depends_on:
+            yield new
+
+
+def restorable(living: Iterable[Edge], wanted: Iterable[Edge]) -> list[Edge]:
+    """Those of `wanted` that close no circle with the living ones and with those kept before, in their order.
+
+    `living` are at least those that can be reached from the tasks of `wanted`. What is living already is left out.
+    Takes time in proportion to the edges for each that is wanted.
+    """
+    there = set(living)
+    onward = _onward(there)
+    kept = []
+    for edge in wanted:
+        if edge in there:
+            continue
+        onward[edge.task].append(edge.depends_on)
+        if _way_back(onward, edge.task):
+            onward[edge.task].pop()
+        else:
+            there.add(edge)
+            kept.append(edge)
+    return kept
+
+
+def _redirected(edge: Edge, source: UUID, target: UUID) -> Edge:
+    return Edge(*(target if task == source else task for task in edge))
+
+
+def _onward(edges: Iterable[Edge]) -> dict[UUID, list[UUID]]:
+    onward: dict[UUID, list[UUID]] = defaultdict(list)
+    for task, depends_on in edges:
+        onward[task].append(depends_on)
+    return onward
+
+
+def _way_back(onward: Mapping[UUID, Sequence[UUID]], start: UUID) -> list[UUID] | None:
+    """Breadth first: the first way that is found is a shortest one."""
+    before: dict[UUID, UUID] = {}
+    waiting = deque([start])
+    while waiting:
+        here = waiting.popleft()
+        for there in onward.get(here, ()):
+            if there == start:
+                return _back_along(before, here, start)
+            if there not in before:
+                before[there] = here
+                waiting.append(there)
+    return None
+
+
+def _back_along(before: Mapping[UUID, UUID], last: UUID, start: UUID) -> list[UUID]:
+    way = [start, last]
+    while way[-1] != start:
+        way.append(before[way[-1]])
+    return way[::-1]
