@@ -28,7 +28,7 @@ log = logging.getLogger("tend")
 
 FRESH_SECONDS: Final = 15 * 60  # that a sign-in is enough for what is dear
 SCOPES: Final = {
-    "tasks:read": "See tasks, projects, their activity, tags and saved filters.",
+    "tasks:read": "See tasks, their comments and activity, projects, tags and saved filters.",
     "tasks:write": "Make, change and delete them; what is written is shown.",
     "account": "See and change the account, and where it is signed in.",
 }

@@ -61,6 +61,7 @@ CONSTRAINTS: Final = {
     "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
     "projects_pkey": Conflict("A project with this id exists already, perhaps in the trash."),
     "projects_name": Conflict("A project with this name exists already."),
+    "comments_pkey": Conflict("A comment with this id exists already, or was deleted."),
     "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
     "filters_name": Conflict("A filter with this name exists already."),
 }

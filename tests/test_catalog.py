@@ -22,7 +22,17 @@ IDENTITY = {
 """Tables that say who somebody is: asked before there is a user."""
 OPERATION = {"alembic_version", "signing_keys", "throttles"}
 """Tables of the service itself, in which nobody has a row. Any other table of the schema holds a user's data."""
-USERS_OWN = {"audit_events", "dependencies", "filters", "idempotency_keys", "projects", "sync_state", "tags", "tasks"}
+USERS_OWN = {
+    "audit_events",
+    "comments",
+    "dependencies",
+    "filters",
+    "idempotency_keys",
+    "projects",
+    "sync_state",
+    "tags",
+    "tasks",
+}
 BY_AGE = {"idempotency_keys_created"}
 """Indexes for what goes away for everybody at once: the one way to ask for rows whoever's they are."""
 

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import dependency_query, saved_filters, tag_query, tags, task_query
+from backend.services import comments, dependency_query, saved_filters, tag_query, tags, task_query
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in, required, says, sought, tsquery
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.task_query import Shape
 from tests import servers
 
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
-USERS, EACH, FILTERS, WAITING = 100, 1000, 50, 300
+USERS, EACH, FILTERS, WAITING, COMMENTS = 100, 1000, 50, 300, 200
 OWNER = UUID(int=42)
 NONE: Form = ("and", ())
 
@@ -54,6 +54,11 @@ INSERT INTO dependencies (user_id, id, version, task_id, depends_on_id)
 SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH + FILTERS} + 1 + n / {USERS},
        md5(n::text)::uuid, md5((n + {USERS} * (1 + n % 7))::text)::uuid
 FROM generate_series(0, {USERS * WAITING - 1}) n;
+
+INSERT INTO comments (user_id, id, version, task_id, body)
+SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH} + {FILTERS} + 1 + n / {USERS},
+       md5(n::text)::uuid, 'task ' || n % 977 || ' said of figs and lemons'
+FROM generate_series(0, {USERS * COMMENTS - 1}) n;
 """
 
 VALUES = {
@@ -67,6 +72,7 @@ VALUES = {
     "in_limit": 20,
     "after_id": UUID(int=1 << 127),
     "row_id": UUID(int=1 << 127),
+    "task_id": UUID(int=1 << 127),
     "saved_id": UUID(int=1 << 127),
     "after_key": "filter 50",
     "names": ["tag7", "none"],
@@ -157,9 +163,8 @@ def fill(connection: Connection) -> None:
     for statement in (
         *FILL.split(";\n"),
         *definitions,
-        "VACUUM ANALYZE tasks",
+        "VACUUM ANALYZE tasks, comments, dependencies",
         "ANALYZE users, filters",
-        "VACUUM ANALYZE dependencies",
     ):
         if statement.strip():
             connection.execute(text(statement.replace(":", "\\:")))
@@ -296,6 +301,49 @@ def test_a_highlighted_search_does_not_read_the_whole_table(connection: Connecti
 
     for plan in plans_of(connection, shape):
         assert reads_by_index(plan)
+
+
+@pytest.mark.parametrize("sort", [Sort.relevance, Sort.created, Sort.due_date])
+@pytest.mark.parametrize("search", ["exact", "fuzzy"])
+@pytest.mark.parametrize("form", [NONE, ("and", ("completed", "due_from", "tags", "text"))])
+def test_comments_are_looked_through_once_and_their_tasks_found_by_key_for_any_user(
+    connection: Connection, form: Form, search: Any, sort: Sort
+) -> None:
+    every = {"total": "exact", "highlight": True, "facets": ("tag", "status")}
+    shape = Shape(form, sort, True, "cursor", None, search=search, **every)  # type: ignore[arg-type]
+
+    for plan in plans_of(connection, shape):
+        assert reads_by_index(plan)
+        assert reads_by_index(plan, "comments")
+        scans = [node for node in nodes(plan) if str(node.get("Index Name", "")).startswith("comments_")]
+        through = [scan for scan in scans if scan["Index Name"] == "comments_search"]
+        assert len(through) == 1
+        # For a rank or a snippet, by the task.
+        assert {scan["Index Name"] for scan in scans} == {"comments_search", "comments_task"}
+        assert all("task_id = " in scan["Index Cond"] for scan in scans if scan not in through)
+        by_id = {node["Index Name"] for node in nodes(plan) if "id = ANY" in node.get("Index Cond", "")}
+        assert by_id == ({"tasks_pkey"} if form == NONE else set())  # tags find fewer
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("falling", [True, False])
+def test_comments_on_a_task_are_listed_along_their_index(connection: Connection, falling: bool, after: bool) -> None:
+    statement = comments.listed(falling, after)
+    there = plan_for_values(connection, statement, after_key=AFTER[Sort.created])
+
+    for plan in (there, plan_for_any_values(connection, statement)):
+        [limit] = [node for node in nodes(plan) if node["Node Type"] == "Limit"]
+        [scan] = limit["Plans"]  # a Sort would read all of them for every page
+        assert scan["Index Name"] == "comments_task"
+        assert ("ROW(" in scan["Index Cond"]) == after
+        [task] = [node for node in nodes(plan) if node.get("Relation Name") == "tasks"]
+        assert task["Index Name"] == "tasks_pkey"
+
+
+def test_one_comment_is_read_by_its_key(connection: Connection) -> None:
+    for plan in plans(connection, comments.one()):
+        scans = {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+        assert scans == {"comments_pkey", "tasks_pkey"}
 
 
 @pytest.mark.parametrize("counted", [True, False])

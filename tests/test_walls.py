@@ -51,6 +51,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/projects"): {"name": "x"},
     ("PATCH", "/v1/projects/{project_id}"): {"name": "Taken over"},
     ("POST", "/v1/projects/{project_id}/move"): {"before": "{other_project_id}"},
+    ("POST", "/v1/tasks/{task_id}/comments"): {"body": "x"},
+    ("PATCH", "/v1/tasks/{task_id}/comments/{comment_id}"): {"body": "Taken over"},
     ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
     ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
     ("PATCH", "/v1/tags/{tag}"): {"name": "Taken over"},
@@ -114,9 +116,11 @@ async def hers_of(alice: Client, state: State) -> dict[str, Json]:
     identity = {"issuer": "https://there.example", "subject": "Secret", "provider": "there", "id": str(uuid4())}
     async with state.database.engine.connect() as connection:
         await connection.execute(insert(table(OutsideIdentity)).values(**identity, user_id=alice.user_id))
+    task = await alice.add("Secret", tags=["secret", tag], description="secret")
     return {
         "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
-        "task_id": await alice.add("Secret", tags=["secret", tag], description="secret"),
+        "task_id": task,
+        "comment_id": (await alice.post(f"/v1/tasks/{task['id']}/comments", {"body": "Secret"})).json(),
         "other_id": await alice.add("Secret, to be done before"),
         "project_id": await alice.project("Secret", description="secret"),
         "other_project_id": await alice.project("Secret, the other"),
@@ -139,11 +143,11 @@ async def test_another_user_s_row_answers_as_one_that_is_not_there(
 
     for method, path in sorted(routes(app), key=lambda route: route in LAST):
         answers = []
-        for named in (ids, nowhere):
-            body = filled(BODIES.get((method, path)), named)
+        for those in (ids, nowhere):
+            body = filled(BODIES.get((method, path)), those)
             headers = {"If-None-Match": "*"} if method == "GET" else {"If-Match": versions}
             headers["X-Request-ID"] = "the-same-one"
-            answers.append(await bob.call(method, filled(path, named), json=body, headers=headers))
+            answers.append(await bob.call(method, filled(path, those), json=body, headers=headers))
         theirs, nothing = answers
         assert "Secret" not in theirs.text
         names = set(re.findall(r"\{(\w+)\}", f"{path} {BODIES.get((method, path))}")) - {"provider"}
@@ -157,6 +161,8 @@ async def test_another_user_s_row_answers_as_one_that_is_not_there(
                 answer.headers.pop("Tend-Change", None)  # how far the asker's own changes have come
             assert {**theirs.headers} == {**nothing.headers}
     assert (await alice.get(f"/v1/tasks/{ids['task_id']}")).json() == hers["task_id"]
+    comment = await alice.get(f"/v1/tasks/{ids['task_id']}/comments/{ids['comment_id']}")
+    assert comment.json() == hers["comment_id"]
     assert (await alice.get(f"/v1/filters/{ids['filter_id']}")).json() == hers["filter_id"]
     assert (await alice.get(f"/v1/projects/{ids['project_id']}")).json() == hers["project_id"]
     assert (await alice.get("/v1/me/identities")).json()["items"] == [hers["identity_id"]]

@@ -23,6 +23,7 @@ from backend.models.accounts import (
     User,
 )
 from backend.models.columns import table
+from backend.models.comments import Comment
 from backend.models.dependencies import Dependency
 from backend.models.idempotency import IdempotencyKey
 from backend.models.projects import Project
@@ -32,6 +33,7 @@ from backend.models.tasks import Priority, SavedFilter, Task
 __all__ = [
     "AccessToken",
     "AuditEvent",
+    "Comment",
     "Confirmation",
     "Dependency",
     "IdempotencyKey",
@@ -53,7 +55,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0010"
+SCHEMA_VERSION: Final = "20261122_0011"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

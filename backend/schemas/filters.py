@@ -104,7 +104,8 @@ class TaskFilter(Wire):
     )
     search: Annotated[Filled, Characters(1, 500)] | None = Field(
         None,
-        description='Full text over title, tags and description: words, `"a phrase"`, `or`, `-not`, `begin*`.',
+        description='Full text over title, tags and description, or over a comment: words, `"a phrase"`, `or`, '
+        "`-not`, `begin*`.",
         examples=['figs "the kitchen" -dead'],
     )
     fuzzy: Truth = Field(

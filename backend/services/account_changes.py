@@ -47,9 +47,9 @@ async def edit(mine: Scope, state: State, patch: AccountPatch, caller: Caller) -
     if not rows:
         raise account_gone()
     if "language" in sent:
-        await relearning.all_tasks(mine, sent["language"])
+        await relearning.all_texts(mine, sent["language"])
         # Once more, for what another worker made meanwhile, which believed the former language a little longer.
-        state.later.start(relearning.all_tasks(mine, sent["language"]), after=REMEMBERED_SECONDS + 1)
+        state.later.start(relearning.all_texts(mine, sent["language"]), after=REMEMBERED_SECONDS + 1)
     return str(rows[0].body)
 
 

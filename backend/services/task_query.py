@@ -45,13 +45,11 @@ from backend.services.task_criteria import (
     living,
     names_in,
     place,
-    required,
-    says,
     sought,
     sought_condition,
 )
 from backend.services.task_family import MOST_INCLUDED, relatives
-from backend.services.task_search import QUERY, loosely, meant, rank, snippet, vocabulary
+from backend.services.task_search import Words, found_by, meant, rank, snippet, vocabulary, words
 from backend.services.task_wire import columns, shown
 from backend.wall import OWNER
 
@@ -93,7 +91,7 @@ SORTS: Mapping[Sort, Order] = {
     Sort.priority: Order(TASKS.c.priority, falling=True),
     Sort.due_date: Order(DUE, falling=False, turned=DUE_FALLING),
     Sort.position: Order(place(TASKS.c), falling=False),
-    Sort.relevance: Order(rank(QUERY), falling=True),
+    Sort.relevance: Order(rank(words()), falling=True),
 }
 
 
@@ -126,13 +124,12 @@ def page(shape: Shape) -> Query:
 
     Without an account there is no row. One row and not one a task: the driver takes 7 µs for each.
     """
-    # Selected, or a plan for any values would make the query anew for each task.
-    query = select(loosely(vocabulary()).c.query if shape.search == "fuzzy" else QUERY).scalar_subquery()
+    looked_for = words(fuzzy=shape.search == "fuzzy", by_rank=shape.sort is Sort.relevance)
     where = [*sought(), sought_condition(shape.form)] if shape.sought else [*living(), condition(shape.form)]
-    where += [says(query if shape.search == "fuzzy" else required(QUERY))] if shape.search != "no" else []
+    where += [found_by(looked_for)] if shape.search != "no" else []
     where += [PLANNED_ANEW] if shape.planned_anew else []
     known = _known(shape, where).subquery("known")
-    rows = _rows(shape, _found(shape, where, query), query)
+    rows = _rows(shape, _found(shape, where, looked_for), looked_for.query)
     if not shape.include:
         listed = _listed(shape, rows.subquery("rows")).subquery("listed")
         return select(*known.c, *listed.c).select_from(known.join(listed, true()))
@@ -178,13 +175,14 @@ def _included(shape: Shape, rows: CTE) -> Query:
     return select(body.label("included"), (func.count() <= most).label("included_all")).select_from(each)
 
 
-def _found(shape: Shape, where: Where, query: Any) -> Subquery:
+def _found(shape: Shape, where: Where, looked_for: Words) -> Subquery:
     """The rows of the page, and the key that each is sorted by."""
     order = SORTS[shape.sort]
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
     if shape.sort is Sort.relevance:
-        key = rank(query, likes=shape.search == "fuzzy")
-    wanted = select(*columns(), key.label("key")).where(*where)
+        key = rank(looked_for, likes=shape.search == "fuzzy")
+    searched = [TASKS.c.search] if shape.highlight else []
+    wanted = select(*columns(), *searched, key.label("key")).where(*where)
     if shape.start == "cursor":
         there: Any = cast(bindparam("after_key", type_=Text()), key.type)
         here: Any = key

@@ -1,6 +1,6 @@
 """Full-text search as SQL: the query, its rank, its snippets, and the words that were nearly typed."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, REAL, TSQUERY, aggregate_order_by
 
-from backend.services.task_criteria import CONFIGURATION, TASKS, living, says, sought, tsquery
+from backend.services.comment_search import best_of, commented, rank_in, ranked, says_or_is_among
+from backend.services.task_criteria import CONFIGURATION, TASKS, demanding, living, sought, tsquery
 
 QUERY: Final = tsquery(bindparam("in_search", type_=Text()))
 ANY_WORD: Final = tsquery(bindparam("in_any", type_=Text()))
@@ -39,15 +40,48 @@ def _number(text: str) -> ColumnElement[float]:
     return cast(literal_column(f"'{text}'"), Double())
 
 
-def rank(query: Any, *, likes: bool = False) -> ColumnElement[float]:
-    """Title over tags over description, short over long; what is open and what is young a little before the rest.
+class Words(NamedTuple):
+    """What is searched for. Each is made once, which takes 11 µs, and selected: a plan for any values would make it
+    anew for each task.
+    """
 
-    The sum of two. First any of the words: where each of them stands, however far apart, and without those
+    query: Any
+    demanded: Any  # the same, as one that demands a word
+    any_word: Any
+    ids: Any  # of the tasks that a comment says it of
+    ranks: Any  # and their ranks by that; none unless they are sorted by it
+
+
+def words(*, fuzzy: bool = False, by_rank: bool = True) -> Words:
+    typed = select(QUERY.label("query"), ANY_WORD.label("any_word")).cte("typed")
+    query = loosely(vocabulary()) if fuzzy else typed
+    demanded = query if fuzzy else select(demanding(typed.c.query).label("query")).cte("demanded")
+    asked, any_word = _the(demanded.c.query), _the(typed.c.any_word)
+    found = ranked(asked, any_word) if by_rank else select(commented(asked).label("ids"))
+    comments = found.cte("commented")
+    return Words(
+        _the(query.c.query), asked, any_word, _the(comments.c.ids), _the(comments.c.ranks) if by_rank else None
+    )
+
+
+def _the(value: Any) -> Any:
+    return select(value).scalar_subquery()
+
+
+def found_by(words: Words) -> ColumnElement[bool]:
+    return says_or_is_among(words.demanded, words.ids)
+
+
+def rank(words: Words, *, likes: bool = False) -> ColumnElement[float]:
+    """Title over tags over description over comments, short over long; what is open and what is young a little
+    before the rest.
+
+    The sum of three. First any of the words: where each of them stands, however far apart, and without those
     that must not be there. By the query alone, a minus makes ts_rank the same for all, and so do words that
     stand 20 places apart. Then the query itself: how near together they are, which counts for less in a long
     task. The length is in the second alone, so that no title comes after a tag for it. Where the query finds
     the `likes` of the words too, it counts so little that a like in a title comes after the word itself in a
-    description.
+    description. Third, what the best of the comments says.
 
     An order by it does not move with the clock: youth counts by halving every ten years, so that the ratio
     of two tasks stays as it is. real, like ts_rank itself: a double never compares equal to what a cursor
@@ -58,14 +92,19 @@ def rank(query: Any, *, likes: bool = False) -> ColumnElement[float]:
     since_2020 = func.greatest(_number("-10"), func.least(_number("10"), decades - _number("5")))
     young_first = func.power(_number("2"), since_2020)
     by_length: Any = literal_column("1")  # divides by 1 + log(words)
-    words = func.ts_rank(TASKS.c.search, select(ANY_WORD).scalar_subquery())
-    together = func.ts_rank(TASKS.c.search, query, by_length)
-    return cast((words + _number("0.5" if likes else "2") * together) * open_first * young_first, REAL())
+    each = func.ts_rank(TASKS.c.search, words.any_word)
+    together = func.ts_rank(TASKS.c.search, words.query, by_length)
+    in_task = each + _number("0.5" if likes else "2") * together
+    return cast((in_task + rank_in(words.ranks)) * open_first * young_first, REAL())
 
 
 def snippet(row: Any, query: Any) -> ColumnElement[str]:
-    """Escaped before the marks are set, so that a title is never taken for HTML."""
-    text: Any = func.concat_ws(literal_column("' · '"), row.title, row.description)
+    """Of the task, or of a comment where the task does not say it.
+
+    Escaped before the marks are set, so that a title is never taken for HTML.
+    """
+    own: Any = func.concat_ws(literal_column("' · '"), row.title, row.description)
+    text: Any = case((row.search.op("@@")(query), own), else_=func.coalesce(best_of(row, query), own))
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = func.replace(text, literal_column(f"'{character}'"), literal_column(f"'{entity}'"))
     return func.ts_headline(CONFIGURATION, text, query, SNIPPET).label("snippet")
@@ -135,7 +174,9 @@ def meant(known: CTE) -> ColumnElement[Any]:
     """
     typed = _typed()
     word = func.plainto_tsquery(CONFIGURATION, func.search_text(typed.c.word))
-    hit: Any = select(literal_column("1")).select_from(TASKS).where(*sought(), says(word))
+    hit: Any = (
+        select(literal_column("1")).select_from(TASKS).where(*sought(), says_or_is_among(word, commented(word, typed)))
+    )
     looked_for = func.numnode(word) > literal_column("0")
     unknown = and_(looked_for, not_(hit.correlate(typed).exists()))
     another = _near(known, typed.c.word, literal_column("1")).where(unknown, known.c.word != typed.c.word)
