@@ -8,13 +8,14 @@ Parameters are never named like columns (SQLAlchemy would put them into SET): `n
 insert, `set_…` a value to change.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    DateTime,
     Delete,
     FromClause,
     Insert,
@@ -29,17 +30,19 @@ from sqlalchemy import (
     case,
     column,
     func,
+    insert,
     literal_column,
     null,
     select,
     true,
+    tuple_,
     update,
 )
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
-from backend.models import SyncState, table
+from backend.models import Activity, SyncState, table
 from backend.wall import OWNER, checked
 
 Query = Select[*tuple[Any, ...]]
@@ -49,11 +52,13 @@ Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
 
 Turn = Literal["", "deleted", "restored", "scrubbed"]
 
-COUNTER = table(SyncState)
+COUNTER, ACTIVITY = table(SyncState), table(Activity)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
 CLOCK = func.clock_timestamp()  # now() is older than the wait for a lock
 SECOND = cast_to(literal_column("'1 second'"), Interval())
 ROWS = bindparam("rows", type_=JSONB)
+BY_SESSION, BY_TOKEN = (bindparam(f"by_{kind}", type_=Uuid()) for kind in ("session", "token"))
+"""Who asks, for the activity. `scope.py` gives them their values."""
 
 
 def statement(build: Callable[P, Built]) -> Callable[P, Built]:
@@ -131,16 +136,22 @@ def create(target: Table, given: tuple[str, ...], shown: Callable[[Any], Any]) -
     values = {name: bindparam(f"new_{name}", type_=target.c[name].type) for name in given}
     made = _inserted(target, seq, seq.c.seq, values).returning(*target.c).cte("made")
     item = as_json(made, shown(made.c))
-    return select(made.c.version, text_of(item)).select_from(made.join(item, true()))
+    created = select(made.c.version, text_of(item)).select_from(made.join(item, true()))
+    return created.add_cte(noted(made)) if "activity" in target.info else created
 
 
 @statement
 def create_many(
-    target: Table, given: tuple[str, ...], shown: Callable[[Any], Any], skip_existing: bool = False
+    target: Table,
+    given: tuple[str, ...],
+    shown: Callable[[Any], Any],
+    skip_existing: bool = False,
+    activity: bool = True,
 ) -> Query:
     """Inserts `rows`, a JSON array of objects that have `given` and their place `n` from 1, numbered in that order.
 
-    `skip_existing` leaves rows alone whose id is there already; their numbers stay unused.
+    `skip_existing` leaves rows alone whose id is there already; their numbers stay unused. Without `activity`,
+    nothing is said of them there.
     """
     count = func.jsonb_array_length(ROWS)
     seq = _door(count)
@@ -154,7 +165,8 @@ def create_many(
         inserted = inserted.on_conflict_do_nothing(index_elements=["user_id", "id"])
     made = inserted.returning(*target.c).cte("made")
     item = as_json(made, shown(made.c))
-    return select(made.c.version, text_of(item)).select_from(made.join(item, true())).order_by(made.c.version)
+    created = select(made.c.version, text_of(item)).select_from(made.join(item, true())).order_by(made.c.version)
+    return created.add_cte(noted(made)) if activity and "activity" in target.info else created
 
 
 def _set(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str, Any]:
@@ -188,27 +200,30 @@ def change(target: Table, sent: frozenset[str], shown: Callable[[Any], Any], exp
     new = _set(target, sent - {"deleted_at"}, seq.c.seq, seq.c.at)
     if "deleted_at" in sent:
         new["deleted_at"] = seq.c.at
-    changed = (
-        update(target)
-        .where(*_this(target), target.c.user_id == seq.c.user_id, *stale)
-        .values(new)
-        .returning(*target.c)
-        .cte("changed")
-    )
+    where = [*_this(target), target.c.user_id == seq.c.user_id, *stale]
+    told, was = _told(target, sent), []
+    if told:
+        # The statement's snapshot is older than its wait for the counter; a row that is locked is read anew.
+        before = _before(target, told).where(*where).with_for_update(of=target, key_share=True).cte("before")
+        where.append(target.c.id == before.c.id)
+        was = [before.c[f"was_{name}"] for name in told]
+    changed = update(target).where(*where).values(new).returning(*target.c, *was).cte("changed")
     seen = select(target.c.version.label("seen")).where(*_this(target)).subquery("seen")
     item = as_json(changed, shown(changed.c))
-    return select(seen.c.seen, changed.c.version, text_of(item)).select_from(
+    answer = select(seen.c.seen, changed.c.version, text_of(item)).select_from(
         seen.outerjoin(changed, true()).outerjoin(item, true())
     )
+    return answer.add_cte(noted(changed, told)) if told else answer
 
 
 @statement
-def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (), turn: Turn = "") -> Update:
+def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (), turn: Turn = "") -> Query | Update:
     """Changes the rows `ids`, numbered in their order after `before`; the ids that were there come back.
 
     `sent` is the same for all; the columns `each` have for every row a value of its own, in arrays `each_…`. `turn`
     says what else becomes of the rows: `deleted` makes tombstones of them, and `restored` and `scrubbed` are for
-    those in the trash. For the transaction form: it has counted before.
+    those in the trash. For the transaction form: it has counted before, so that nobody else changes what this
+    statement sees.
     """
     arrays = [bindparam(f"each_{name}", type_=ARRAY(target.c[name].type)) for name in each]
     given = (
@@ -217,23 +232,84 @@ def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (),
         .render_derived()
     )
     at = func.clock_timestamp()
-    new = _set(target, sent, bindparam("before", type_=target.c.version.type) + given.c.n, at)
-    new |= {name: given.c[name] for name in each}
     state = [target.c.deleted_at.is_(None)]
+    if turn in {"restored", "scrubbed"}:
+        state = [
+            target.c.deleted_at.is_not(None),
+            *([target.c.scrubbed_at.is_(None)] if "scrubbed_at" in target.c else []),
+        ]
+    these = [target.c.user_id == OWNER, target.c.id == given.c.id, *state]
+    told = _told(target, {*sent, *each, *(["deleted_at"] if turn in {"deleted", "restored"} else [])})
+    before = _before(target, told).add_columns(*(given.c[name] for name in ("n", *each))).where(*these).cte("before")
+    named = before if told else given
+    new = _set(target, sent, bindparam("before", type_=target.c.version.type) + named.c.n, at)
+    new |= {name: named.c[name] for name in each} | _turned(target, turn, at)
+    if not told:
+        return update(target).where(*these).values(new).returning(target.c.id)
+    was = [before.c[f"was_{name}"] for name in told]
+    this = target.c.user_id == OWNER, target.c.id == before.c.id
+    now = [target.c[name] for name in ("user_id", "id", "version", "updated_at", *told)]
+    changed = update(target).where(*this).values(new).returning(*now, *was).cte("changed")
+    return select(changed.c.id).add_cte(noted(changed, told))
+
+
+def _turned(target: Table, turn: Turn, at: Any) -> dict[str, Any]:
     if turn == "deleted":
-        new["deleted_at"] = at
-    elif turn:
-        state = [target.c.deleted_at.is_not(None), target.c.scrubbed_at.is_(None)]
+        return {"deleted_at": at}
     if turn == "restored":
-        new |= {"deleted_at": null(), "deleted_with": null()}
-    elif turn == "scrubbed":
-        new |= {"scrubbed_at": at, **{c.name: c.info["scrubbed"] for c in target.c if "scrubbed" in c.info}}
-    return (
-        update(target)
-        .where(target.c.user_id == OWNER, target.c.id == given.c.id, *state)
-        .values(new)
-        .returning(target.c.id)
+        return {"deleted_at": null(), "deleted_with": null()}
+    if turn == "scrubbed":
+        return {"scrubbed_at": at, **{c.name: c.info["scrubbed"] for c in target.c if "scrubbed" in c.info}}
+    return {}
+
+
+def _told(target: Table, sent: Iterable[str]) -> list[str]:
+    """The fields among `sent` whose changes the activity tells: none of a table that has none."""
+    if "activity" not in target.info:
+        return []
+    return [name for name in (*target.info["activity"], "deleted_at") if name in sent]
+
+
+def _before(target: Table, told: Iterable[str]) -> Query:
+    """What was there: each field as `was_…`."""
+    return select(target.c.id, *(target.c[name].label(f"was_{name}") for name in told))
+
+
+def noted(row: CTE, told: Sequence[str] = ()) -> CTE:
+    """Part of a statement: the activity's row for each that was made, or of which a field of `told` became another.
+
+    `row` is what was written, with what was there as `was_…`.
+    """
+    said: dict[str, Any] = {"user_id": row.c.user_id, "version": row.c.version}
+    said |= {"task_id": row.c.id, "at": row.c.updated_at}
+    said |= {"kind": _kind(row, told), "session_id": BY_SESSION, "token_id": BY_TOKEN}
+    fields = [name for name in told if name != "deleted_at"]
+    if fields:
+        said["changes"] = func.jsonb_strip_nulls(func.jsonb_build_object(*_changes(row, fields)))
+    rows = select(*said.values())
+    if told:
+        was, now = (tuple_(*(row.c[f"{of}{name}"] for name in told)) for of in ("was_", ""))
+        rows = rows.where(was.is_distinct_from(now))
+    return insert(ACTIVITY).from_select(list(said), rows, include_defaults=False).cte("noted")
+
+
+def _kind(row: CTE, told: Sequence[str]) -> ColumnElement[str]:
+    created, changed, deleted, restored = (
+        literal_column(f"'{kind}'", Text()) for kind in ("created", "changed", "deleted", "restored")
     )
+    if "deleted_at" in told:
+        return case((row.c.deleted_at.is_(None), restored), else_=deleted)
+    return changed if told else created
+
+
+def _changes(row: CTE, fields: Iterable[str]) -> Iterator[ColumnElement[Any]]:
+    """Names, and `[from, to]` or null."""
+    for name in fields:
+        was, now = (
+            iso(each) if isinstance(each.type, DateTime) else each for each in (row.c[f"was_{name}"], row.c[name])
+        )
+        yield literal_column(f"'{name}'", Text())
+        yield case((was.is_distinct_from(now), func.jsonb_build_array(was, now)))
 
 
 def rows_of(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from backend.direct import Direct, Read, Write
 from backend.idempotency import Idempotency
 from backend.routers import (
     access_tokens,
+    activity,
     auth,
     comments,
     confirmations,
@@ -57,6 +58,7 @@ ROOMS: Final = (
     trash,
     comments,
     dependencies,
+    activity,
     tags,
     saved_filters,
     auth,

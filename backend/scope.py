@@ -138,10 +138,13 @@ class Scope:
         self, statement: Any, values: Mapping[str, Any], *, many: bool = False, repeatable: bool = False
     ) -> Sequence[Row]:
         """The door's first form: one statement that counts and changes. `many`, `repeatable`: see `Database.write`."""
-        values = {**values, "owner": self.user_id}
-        rows = await self._door.write(statement, values, many=many, repeatable=repeatable)
+        rows = await self._door.write(statement, self.bound(values), many=many, repeatable=repeatable)
         self.seen.note(rows)
         return rows
+
+    def bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """With whose rows they are, and what the activity says of who changed them."""
+        return {**values, "owner": self.user_id, "by_session": self.session_id, "by_token": self.token_id}
 
     async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
         """The door's second form, for what decides by reading: a transaction that reserves its numbers first.
@@ -206,7 +209,7 @@ class Changing:
         return int(reserved[0].seq) - changes + 1
 
     async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
-        rows = await self.transaction.run(statement, {**values, "owner": self.mine.user_id})
+        rows = await self.transaction.run(statement, self.mine.bound(values))
         self.mine.seen.note(rows)
         return rows
 

@@ -110,4 +110,6 @@ async def test_changing_many_is_two_statements_in_one_transaction(alice: Client,
 
     await alice.patch("/v1/tasks/batch", {"ids": ids, "set": {"completed": True}})
 
-    assert [statement.split()[:2] for statement in statements] == [["UPDATE", "sync_state"], ["UPDATE", "tasks"]]
+    counting, changing = statements
+    assert counting.split()[:2] == ["UPDATE", "sync_state"]
+    assert [f"{what} {table} " in changing for what, table in (("UPDATE", "tasks"), ("INTO", "activity"))] == [True] * 2

@@ -23,6 +23,7 @@ IDENTITY = {
 OPERATION = {"alembic_version", "signing_keys", "throttles"}
 """Tables of the service itself, in which nobody has a row. Any other table of the schema holds a user's data."""
 USERS_OWN = {
+    "activity",
     "audit_events",
     "comments",
     "dependencies",

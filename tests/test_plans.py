@@ -15,14 +15,14 @@ from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import comments, dependency_query, saved_filters, tag_query, tags, task_query
+from backend.services import activity, comments, dependency_query, saved_filters, tag_query, tags, task_query
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in, required, says, sought, tsquery
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.task_query import Shape
 from tests import servers
 
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
-USERS, EACH, FILTERS, WAITING, COMMENTS = 100, 1000, 50, 300, 200
+USERS, EACH, FILTERS, WAITING, COMMENTS, CHANGES = 100, 1000, 50, 300, 200, 100
 OWNER = UUID(int=42)
 NONE: Form = ("and", ())
 
@@ -59,6 +59,10 @@ INSERT INTO comments (user_id, id, version, task_id, body)
 SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, md5(n::text)::uuid, {EACH} + {FILTERS} + 1 + n / {USERS},
        md5(n::text)::uuid, 'task ' || n % 977 || ' said of figs and lemons'
 FROM generate_series(0, {USERS * COMMENTS - 1}) n;
+
+INSERT INTO activity (user_id, version, task_id, kind)
+SELECT lpad(to_hex(1 + n % {USERS}), 32, '0')::uuid, 1 + n / {USERS}, md5((n % (7 * {USERS}))::text)::uuid, 'changed'
+FROM generate_series(0, {USERS * CHANGES - 1}) n;
 """
 
 VALUES = {
@@ -77,7 +81,10 @@ VALUES = {
     "after_key": "filter 50",
     "names": ["tag7", "none"],
     "into": "tag8",
-    "before": 1_000_000,
+    "before": 50,
+    "in_named": True,
+    "by_session": None,
+    "by_token": None,
     **{f"in_{n}": [f"tag{7 + n}"] for n in range(20)},
     "in_task": UUID(int=1 << 127),
     "in_other": UUID(int=1 << 126),
@@ -164,7 +171,7 @@ def fill(connection: Connection) -> None:
         *FILL.split(";\n"),
         *definitions,
         "VACUUM ANALYZE tasks, comments, dependencies",
-        "ANALYZE users, filters",
+        "ANALYZE users, filters, activity",
     ):
         if statement.strip():
             connection.execute(text(statement.replace(":", "\\:")))
@@ -458,6 +465,17 @@ def test_what_a_foreign_key_of_dependencies_asks_has_an_index(connection: Connec
     for plan in plans(connection, asked):
         [scan] = [node for node in nodes(plan) if "Index Cond" in node]
         assert scan["Index Name"] == index
+
+
+@pytest.mark.parametrize("further", [False, True])
+@pytest.mark.parametrize(("of_task", "index"), [(False, "activity_pkey"), (True, "activity_task")])
+def test_activity_is_walked_along_its_index(connection: Connection, of_task: bool, index: str, further: bool) -> None:
+    for plan in plans(connection, activity._newest(of_task, further)):
+        [scan] = [node for node in nodes(plan) if node.get("Relation Name") == "activity"]
+        assert (scan["Index Name"], scan["Scan Direction"]) == (index, "Backward")
+        assert "(user_id = " in scan["Index Cond"]
+        assert ("(task_id = " in scan["Index Cond"], "(version < " in scan["Index Cond"]) == (of_task, further)
+        assert reads_by_index(plan)  # for the titles
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:

@@ -22,6 +22,7 @@ from backend.models.accounts import (
     Throttle,
     User,
 )
+from backend.models.activity import Activity
 from backend.models.columns import table
 from backend.models.comments import Comment
 from backend.models.dependencies import Dependency
@@ -32,6 +33,7 @@ from backend.models.tasks import Priority, SavedFilter, Task
 
 __all__ = [
     "AccessToken",
+    "Activity",
     "AuditEvent",
     "Comment",
     "Confirmation",
@@ -55,7 +57,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0011"
+SCHEMA_VERSION: Final = "20261122_0012"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -132,6 +132,21 @@ class Task(SQLModel, table=True):
             postgresql_using="gin",
             postgresql_with={"fastupdate": "on", "gin_pending_list_limit": 1024},
         ),
+        # Whose changes the door writes down; what it makes of others (sort keys, times) is not among them.
+        {
+            "info": {
+                "activity": (
+                    "title",
+                    "description",
+                    "priority",
+                    "due_date",
+                    "tags",
+                    "completed",
+                    "project_id",
+                    "parent_id",
+                )
+            }
+        },
     )
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")

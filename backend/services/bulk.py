@@ -1,4 +1,7 @@
-"""The operator's bulk load: tasks of many users from a file, through the write door."""
+"""The operator's bulk load: tasks of many users from a file, through the write door.
+
+It is no activity of theirs: what is told of such a task begins with its first change.
+"""
 
 import asyncio
 import codecs
@@ -126,7 +129,7 @@ class _Loading:
     async def _insert_all(self, user: str, rows: list[dict[str, Any]], position: int) -> None:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            insert = door.create_many(TASKS, LOADED, _id, skip_existing=True)
+            insert = door.create_many(TASKS, LOADED, _id, skip_existing=True, activity=False)
             made = await self.scopes[user].write(insert, {"rows": door.rows_of(batch)}, many=True)
             self.done.tasks += len(made)
             self.done.known += len(batch) - len(made)

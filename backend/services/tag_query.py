@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from backend.door import CLOCK, COUNTER, Query, as_json, statement, text_of
+from backend.door import CLOCK, COUNTER, Query, as_json, noted, statement, text_of
 from backend.models import Tag, table
 from backend.services.task_criteria import CRITERIA, TASKS, condition, living
 from backend.wall import OWNER
@@ -96,7 +96,7 @@ def retag(many: int) -> Query:
     the numbers after `before` are reserved. They are given away in the order of the versions that the tasks had.
     """
     found = (
-        select(TASKS.c.id, func.row_number().over(order_by=TASKS.c.version).label("n"))
+        select(TASKS.c.id, TASKS.c.tags.label("was_tags"), func.row_number().over(order_by=TASKS.c.version).label("n"))
         .where(MINE, condition(("or", ("tags",) * many)))
         .subquery("found")
     )
@@ -108,10 +108,10 @@ def retag(many: int) -> Query:
             version=bindparam("before", type_=TASKS.c.version.type) + found.c.n,
             updated_at=CLOCK,
         )
-        .returning(TASKS.c.id)
+        .returning(*(TASKS.c[name] for name in ("user_id", "id", "version", "updated_at", "tags")), found.c.was_tags)
         .cte("changed")
     )
-    return select(func.count().label("updated")).select_from(changed)
+    return select(func.count().label("updated")).select_from(changed).add_cte(noted(changed, ["tags"]))
 
 
 def _tags_anew() -> ColumnElement[Any]:
