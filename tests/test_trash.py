@@ -37,7 +37,7 @@ async def restore(client: Client, task: Json) -> Json:
 async def older(state: State, days: int) -> None:
     """As if all that was deleted had been so, so many days earlier."""
     async with state.database.engine.connect() as connection:
-        for table in ("tasks", "projects", "filters"):
+        for table in ("tasks", "projects", "filters", "comments"):
             await connection.execute(
                 text(
                     f"UPDATE {table} SET deleted_at = deleted_at - :days * interval '1 day', "
@@ -162,6 +162,95 @@ async def test_a_project_comes_back_unless_another_has_its_name(alice: Client) -
     assert (await alice.post(f"/v1/trash/projects/{outer['id']}/restore")).status_code == 200
 
 
+async def comments(client: Client, task: Json) -> list[str]:
+    answer = await client.get(f"/v1/tasks/{task['id']}/comments")
+    assert answer.status_code == 200, answer.text
+    return [comment["body"] for comment in answer.json()["items"]]
+
+
+async def depend(client: Client, task: Json, on: Json) -> None:
+    answer = await client.call("PUT", f"/v1/tasks/{task['id']}/dependencies/{on['id']}")
+    assert answer.status_code == 201, answer.text
+
+
+async def awaited(client: Client, task: Json) -> list[str]:
+    answer = await client.get(f"/v1/tasks/{task['id']}/dependencies")
+    assert answer.status_code == 200, answer.text
+    return [task["title"] for task in answer.json()["items"]]
+
+
+async def test_comments_and_dependencies_go_with_their_task_and_come_back_with_it(alice: Client, state: State) -> None:
+    made = await tree(alice)
+    for title, body in (("a", "of a"), ("c", "of c"), ("c", "deleted before")):
+        await alice.post(f"/v1/tasks/{made[title]['id']}/comments", {"body": body})
+    [_, before] = (await alice.get(f"/v1/tasks/{made['c']['id']}/comments")).json()["items"]
+    await delete(alice, f"/v1/tasks/{made['c']['id']}/comments/{before['id']}")
+    await depend(alice, made["c"], made["f"])
+    await depend(alice, made["d"], made["c"])
+    await depend(alice, made["f"], made["e"])
+    await delete(alice, f"/v1/tasks/{made['f']['id']}/dependencies/{made['e']['id']}")
+
+    await delete(alice, f"/v1/tasks/{made['a']['id']}")
+
+    await no_living_row_refers_to_a_tombstone(state)
+    assert (await alice.page(search="of"))["total"] == 0
+    await restore(alice, made["a"])
+    assert (await comments(alice, made["a"]), await comments(alice, made["c"])) == (["of a"], ["of c"])
+    assert (await awaited(alice, made["c"]), await awaited(alice, made["d"])) == (["f"], ["c"])
+    assert await awaited(alice, made["f"]) == []
+
+
+async def test_they_go_and_come_back_with_a_project_too(alice: Client, state: State) -> None:
+    home, outside = await alice.project("Home"), await alice.add("Outside")
+    task = await alice.add("Inside", project_id=home["id"])
+    await alice.post(f"/v1/tasks/{task['id']}/comments", {"body": "said"})
+    await depend(alice, outside, task)
+    await delete(alice, f"/v1/projects/{home['id']}?tasks=trash")
+    await no_living_row_refers_to_a_tombstone(state)
+
+    assert (await alice.post(f"/v1/trash/projects/{home['id']}/restore")).status_code == 200
+
+    assert await comments(alice, task) == ["said"]
+    assert await awaited(alice, outside) == ["Inside"]
+
+
+async def test_with_a_project_whose_tasks_are_taken_out_these_keep_all_that_is_theirs(alice: Client) -> None:
+    home, outside = await alice.project("Home"), await alice.add("Outside")
+    task = await alice.add("Inside", project_id=home["id"])
+    await alice.post(f"/v1/tasks/{task['id']}/comments", {"body": "said"})
+    await depend(alice, outside, task)
+
+    await delete(alice, f"/v1/projects/{home['id']}?tasks=inbox")
+
+    assert await comments(alice, task) == ["said"]
+    assert await awaited(alice, outside) == ["Inside"]
+
+
+async def test_a_dependency_that_would_close_a_circle_by_now_stays_away(alice: Client) -> None:
+    made = {title: await alice.add(title) for title in ("first", "middle", "last")}
+    await depend(alice, made["last"], made["middle"])
+    await depend(alice, made["middle"], made["first"])
+    await delete(alice, f"/v1/tasks/{made['middle']['id']}")
+    await depend(alice, made["first"], made["last"])
+
+    await restore(alice, made["middle"])
+
+    assert await awaited(alice, made["middle"]) == ["first"]  # the one that was made anew first
+    assert await awaited(alice, made["last"]) == []
+    assert await awaited(alice, made["first"]) == ["last"]
+
+
+async def test_a_dependency_between_two_that_were_deleted_comes_back_with_the_second(alice: Client) -> None:
+    made = {title: await alice.add(title) for title in ("a", "b")}
+    await depend(alice, made["a"], made["b"])
+    await alice.post("/v1/tasks/batch/delete", {"ids": [made["a"]["id"], made["b"]["id"]]})
+
+    await restore(alice, made["a"])
+    assert await awaited(alice, made["a"]) == []
+    await restore(alice, made["b"])
+    assert await awaited(alice, made["a"]) == ["b"]
+
+
 @pytest.mark.parametrize("kind", ["tasks", "projects"])
 async def test_what_is_not_in_the_trash_is_not_found_in_it(alice: Client, bob: Client, kind: str) -> None:
     rows = {"tasks": (await alice.add("Living"), await bob.add("Bob's"))}
@@ -180,6 +269,8 @@ async def test_for_good_is_for_good_and_leaves_nothing_that_was_written(alice: C
     made, home = await tree(alice), await alice.project("Secret", description="secret", color="#123456")
     kept = await alice.add("secret", description="secret", tags=["secret"], due_date="2026-12-24T18:00:00Z")
     await alice.patch(f"/v1/tasks/{kept['id']}", {"parent_id": made["a"]["id"], "completed": True})
+    await alice.patch(f"/v1/tasks/{kept['id']}", {"title": "A secret"})
+    await alice.post(f"/v1/tasks/{kept['id']}/comments", {"body": "secret"})
     await delete(alice, f"/v1/tasks/{made['a']['id']}")
     await delete(alice, f"/v1/projects/{home['id']}")
 
@@ -191,9 +282,9 @@ async def test_for_good_is_for_good_and_leaves_nothing_that_was_written(alice: C
         assert_problem(await alice.post(f"/v1/trash/{path}/restore"), 404)
         assert_problem(await alice.delete(f"/v1/trash/{path}"), 404)
     async with state.database.engine.connect() as connection:
-        for table in ("tasks", "projects"):
+        for table in ("tasks", "projects", "comments", "activity"):
             rows = (await connection.execute(text(f"SELECT to_jsonb(t)::text FROM {table} t"))).scalars().all()
-            assert rows
+            assert rows or table == "activity"
             assert not any("secret" in row.lower() or "#123456" in row for row in rows)
     assert_problem(await alice.post("/v1/tasks", {"id": kept["id"], "title": "Again"}), 409)
 

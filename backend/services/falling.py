@@ -18,19 +18,23 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
     select,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.door import Query, statement
+from backend.services.comment_search import COMMENTS
 from backend.services.task_criteria import PROJECTS, TASKS
+from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.trash_query import in_trash
 from backend.wall import OWNER
 
 What = Literal["tasks", "projects"]
 ONE: Final[Any] = literal_column("1", Integer())
 NONE: Final[Any] = literal_column("0", Integer())
+NO_ID: Final[Any] = cast(null(), Uuid())
 IDS: Final = func.any(bindparam("ids", type_=ARRAY(Uuid())))
 
 
@@ -38,8 +42,12 @@ def _living(row: Any) -> tuple[ColumnElement[bool], ...]:
     return row.user_id == OWNER, row.deleted_at.is_(None)
 
 
+def _word(of: str) -> Any:
+    return literal_column(f"'{of}'", Text()).label("of")
+
+
 def _rows(of: str, ids: Any, root: Any) -> Any:
-    return select(literal_column(f"'{of}'", Text()).label("of"), ids.label("id"), root.label("root"))
+    return select(_word(of), ids.label("id"), root.label("root"))
 
 
 @statement
@@ -53,8 +61,7 @@ def with_tasks() -> Query:
     height = func.row_number().over(partition_by=found.c.id, order_by=found.c.level.desc()).label("height")
     come_upon = select(found.c.id, found.c.root, height).subquery("come_upon")
     fallen = select(come_upon.c.id, come_upon.c.root).where(come_upon.c.height == ONE).cte("fallen")
-    rows: Query = _rows("tasks", fallen.c.id, fallen.c.root)
-    return rows
+    return union_all(_rows("tasks", fallen.c.id, fallen.c.root), *_beside(fallen))  # type: ignore[return-value]
 
 
 @statement
@@ -64,8 +71,22 @@ def with_projects() -> Query:
     found = tree.cte("tree", recursive=True)
     inner = PROJECTS.alias("inner_project")
     found = found.union_all(select(inner.c.id, found.c.root).where(*_living(inner.c), inner.c.parent_id == found.c.id))
-    tasks = _rows("tasks", TASKS.c.id, found.c.root).where(*_living(TASKS.c), TASKS.c.project_id == found.c.id)
-    return union_all(_rows("projects", found.c.id, found.c.root), tasks)  # type: ignore[return-value]
+    inside = select(TASKS.c.id, found.c.root).where(*_living(TASKS.c), TASKS.c.project_id == found.c.id).cte("fallen")
+    projects, tasks = (_rows(of, these.c.id, these.c.root) for of, these in (("projects", found), ("tasks", inside)))
+    return union_all(projects, tasks, *_beside(inside))  # type: ignore[return-value]
+
+
+def _beside(fallen: CTE) -> list[Any]:
+    """What is of the tasks that fall. A dependency between two of them comes once for each."""
+    comments = _rows("comments", COMMENTS.c.id, fallen.c.root)
+    dependencies = _rows("dependencies", DEPENDENCIES.c.id, fallen.c.root)
+    return [
+        comments.where(*_living(COMMENTS.c), COMMENTS.c.task_id == fallen.c.id),
+        *(
+            dependencies.where(*_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == fallen.c.id)
+            for way in (ONWARD, BACK)
+        ),
+    ]
 
 
 def _back(target: Any) -> CTE:
@@ -83,23 +104,52 @@ def _back(target: Any) -> CTE:
 
 @statement
 def back_with_task() -> Query:
-    """What comes back with the task `row_id`: (of, id, parent_id, project_id, level), itself first."""
+    """What comes back with the task `row_id`: (of, id, parent_id, project_id, level), tasks last, itself before others.
+
+    Dependencies are looked at when the tasks are back (`severed`).
+    """
     tree = _back(TASKS)
     task = TASKS.alias("task")
-    of = literal_column("'tasks'", Text()).label("of")
-    rows = select(of, tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level)
-    return rows.where(task.c.user_id == OWNER, task.c.id == tree.c.id).order_by(tree.c.level, tree.c.id)
+    of_task = task.c.user_id == OWNER, task.c.id == tree.c.id
+    tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level).where(*of_task)
+    return _in_order(tasks, _comments(tree))
 
 
 @statement
 def back_with_project() -> Query:
     """What comes back with the project `row_id`, as `back_with_task` has it: projects, and the tasks of all."""
     tree = _back(PROJECTS)
-    of = [literal_column(f"'{name}'", Text()).label("of") for name in ("projects", "tasks")]
-    nothing = cast(null(), Uuid()).label("project_id")
-    projects = select(of[0], tree.c.id, tree.c.parent_id, nothing, tree.c.level)
-    tasks = select(of[1], TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, NONE).where(
-        *in_trash(TASKS), TASKS.c.project_id == tree.c.id, TASKS.c.deleted_with == tree.c.taken_by
-    )
-    found = union_all(projects, tasks).subquery("found")
+    projects = select(_word("projects"), tree.c.id, tree.c.parent_id, NO_ID.label("project_id"), tree.c.level)
+    back = *in_trash(TASKS), TASKS.c.project_id == tree.c.id, TASKS.c.deleted_with == tree.c.taken_by
+    inside = select(TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, tree.c.taken_by).where(*back).cte("inside")
+    tasks = select(_word("tasks"), inside.c.id, inside.c.parent_id, inside.c.project_id, NONE)
+    return _in_order(projects, tasks, _comments(inside))
+
+
+def _comments(tasks: CTE) -> Any:
+    these = *in_trash(COMMENTS), COMMENTS.c.task_id == tasks.c.id, COMMENTS.c.deleted_with == tasks.c.taken_by
+    return select(_word("comments"), COMMENTS.c.id, NO_ID, NO_ID, NONE).where(*these)
+
+
+def _in_order(*parts: Any) -> Query:
+    found = union_all(*parts).subquery("found")
     return select(*found.c).order_by(found.c.of, found.c.level, found.c.id)
+
+
+@statement
+def severed() -> Query:
+    """The dependencies of the tasks `ids` that were taken along by a deletion, where both ends are there again."""
+    ends = [TASKS.alias(name) for name in ("one", "other")]
+    taken = (
+        DEPENDENCIES.c.user_id == OWNER,
+        DEPENDENCIES.c.deleted_at.is_not(None),
+        DEPENDENCIES.c.deleted_with.is_not(None),
+    )
+    joined = [
+        condition
+        for end, column in zip(ends, (DEPENDENCIES.c.task_id, DEPENDENCIES.c.depends_on_id), strict=True)
+        for condition in (*_living(end.c), end.c.id == column)
+    ]
+    theirs = or_(DEPENDENCIES.c.task_id == IDS, DEPENDENCIES.c.depends_on_id == IDS)
+    columns = DEPENDENCIES.c.id, DEPENDENCIES.c.task_id, DEPENDENCIES.c.depends_on_id
+    return select(*columns).where(*taken, *joined, theirs).order_by(DEPENDENCIES.c.version, DEPENDENCIES.c.id)

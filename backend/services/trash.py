@@ -11,18 +11,30 @@ from backend.db import Database
 from backend.door import Query
 from backend.errors import Conflict, NotFound
 from backend.models.projects import DEEPEST
+from backend.rules import graph
+from backend.rules.graph import Edge
 from backend.schemas.trash import TrashList
 from backend.scope import Changing, Scope
-from backend.services import belonging, falling, trash_query
+from backend.services import activity, belonging, dependency_query, falling, trash_query
 from backend.services.changes import Stored, change, change_all
+from backend.services.comment_search import COMMENTS
+from backend.services.dependencies import MOST_ONWARD
 from backend.services.projects import PROJECT, nested
 from backend.services.task_criteria import PROJECTS, TASKS
+from backend.services.task_dependencies import DEPENDENCIES
 from backend.services.task_family import homes
 from backend.services.tasks import TASK, all_there
 from backend.services.walking import walked
 from backend.sql import Row
 
-TABLES: Final[Mapping[str, Table]] = {"projects": PROJECTS, "tasks": TASKS}
+ROOTS: Final = ("projects", "tasks")
+"""What is deleted by itself and can be restored."""
+TABLES: Final[Mapping[str, Table]] = {
+    "projects": PROJECTS,
+    "tasks": TASKS,
+    "comments": COMMENTS,
+    "dependencies": DEPENDENCIES,
+}
 
 
 async def remove_task(mine: Scope, task_id: UUID, expected: Sequence[int] | None) -> None:
@@ -31,7 +43,7 @@ async def remove_task(mine: Scope, task_id: UUID, expected: Sequence[int] | None
     async def work(changing: Changing) -> None:
         rows = await changing.run(falling.with_tasks(), {"ids": [task_id]})
         await change(changing.run, TASK, task_id, {"deleted_at": None}, expected)
-        await _fall(changing, [row for row in rows if row.id != task_id])
+        await _fall(changing, [row for row in rows if (row.of, row.id) != ("tasks", task_id)])
 
     await mine.change(work, at_most=1)
 
@@ -66,23 +78,24 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
             raise Conflict(words)
         if tasks == "inbox":
             await change_all(changing, TASKS, there, {"project_id": None})
-        kept = "tasks" if tasks == "inbox" else ""
-        await _fall(changing, [row for row in rows if row.id != project_id and row.of != kept])
+        gone = [row for row in rows if tasks != "inbox" or row.of == "projects"]
+        await _fall(changing, [row for row in gone if (row.of, row.id) != ("projects", project_id)])
 
     await mine.change(work, at_most=1)
 
 
 async def _fall(changing: Changing, rows: Sequence[Row]) -> None:
     for of, these in _by_table(rows).items():
-        taken = [None if row.root == row.id else row.root for row in these]
+        taken = [None if of in ROOTS and row.root == row.id else row.root for row in these]
         await change_all(changing, TABLES[of], [row.id for row in these], {}, {"deleted_with": taken}, "deleted")
 
 
 def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
+    """Each row once."""
+    found: dict[str, dict[UUID, Row]] = defaultdict(dict)
     for row in rows:
-        found[row.of].append(row)
-    return found
+        found[row.of].setdefault(row.id, row)
+    return {of: list(these.values()) for of, these in found.items()}
 
 
 async def listed(mine: Scope, asked: TrashList) -> tuple[list[str], str | None]:
@@ -106,7 +119,8 @@ async def restore_task(mine: Scope, task_id: UUID) -> Stored:
         rows = await changing.run(falling.back_with_task(), {"row_id": task_id})
         if not rows:
             raise _not_there()
-        this, parts = rows[0], [row for row in rows if row.of == "tasks"]
+        parts = [row for row in rows if row.of == "tasks"]
+        this = parts[0]
         found = await changing.run(homes(), {"projects": _some(this.project_id), "parents": _some(this.parent_id)})
         parent = next((row for row in found if row.depth is not None), None)
         if parent and parent.depth + 1 + max(row.level for row in parts) > belonging.DEEPEST:
@@ -133,9 +147,8 @@ async def restore_project(mine: Scope, project_id: UUID) -> Stored:
         rows = await changing.run(falling.back_with_project(), {"row_id": project_id})
         if not rows:
             raise _not_there()
-        found = {row.id: row for row in rows}
         projects, tasks = ([row for row in rows if row.of == of] for of in ("projects", "tasks"))
-        this = found[project_id]
+        this, found = projects[0], {row.id for row in tasks}
         above = await changing.run(nested(), {"ids": _some(this.parent_id)}) if this.parent_id else []
         height = max(row.level for row in projects)
         depth = above[0].depth + 1 if above and above[0].depth + 1 + height <= DEEPEST else 0
@@ -153,8 +166,18 @@ async def restore_project(mine: Scope, project_id: UUID) -> Stored:
 
 
 async def _rise(changing: Changing, rows: Sequence[Row], each: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
-    for of, these in _by_table(rows).items():
+    """And the dependencies that were taken along, where the other end is there and they close no circle."""
+    tables = _by_table(rows)
+    for of, these in tables.items():
         await change_all(changing, TABLES[of], [row.id for row in these], {}, each.get(of), "restored")
+    severed = await changing.run(falling.severed(), {"ids": [row.id for row in tables.get("tasks", ())]})
+    edges = {Edge(row.task_id, row.depends_on_id): row.id for row in severed}
+    if edges:
+        ends = {"ids": list({task for edge in edges for task in edge}), "in_limit": MOST_ONWARD + 1}
+        onward = await changing.run(dependency_query.onward(), ends)
+        # Of more than that, nobody knows whether they lead in a circle: none comes back.
+        kept = graph.restorable([Edge(*row) for row in onward], edges) if len(onward) <= MOST_ONWARD else []
+        await change_all(changing, DEPENDENCIES, [edges[edge] for edge in kept], {}, turn="restored")
 
 
 async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
@@ -166,7 +189,7 @@ async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
         if not rows:
             raise _not_there()
         for name, these in _by_table(rows).items():
-            await change_all(changing, TABLES[name], [row.id for row in these], {}, turn="scrubbed")
+            await _scrub(changing, TABLES[name], [row.id for row in these])
 
     await mine.change(work, at_most=1)
 
@@ -176,7 +199,7 @@ async def empty(mine: Scope, *, old: bool = False) -> int:
 
     `old`: only what is there for longer than 30 days, and what could not be restored anyway.
     """
-    targets = trash_query.tables() if old else TABLES.values()
+    targets = trash_query.tables() if old else (PROJECTS, TASKS, COMMENTS)
     return sum([await _emptied(mine, target, old) for target in targets])
 
 
@@ -190,12 +213,20 @@ async def empty_old(database: Database) -> None:
 async def _emptied(mine: Scope, target: Table, old: bool) -> int:
     async def work(changing: Changing) -> int:
         ids = [row.id for row in await changing.run(trash_query.lying(target, old), {})]
-        return len(await change_all(changing, target, ids, {}, turn="scrubbed"))
+        await _scrub(changing, target, ids)
+        return len(ids)
 
     scrubbed = 0
     while some := await mine.change(work, at_most=1):
         scrubbed += some
     return scrubbed
+
+
+async def _scrub(changing: Changing, target: Table, ids: Sequence[UUID]) -> None:
+    """What was told of tasks goes too: it says what they said."""
+    await change_all(changing, target, ids, {}, turn="scrubbed")
+    if target is TASKS:
+        await changing.run(activity.forget(), {"ids": list(ids)})
 
 
 def _some(row_id: UUID | None) -> list[UUID]:
