@@ -39,7 +39,8 @@ def _time(column: str) -> str:
 
 ITEM: Final = (
     f"SELECT row_to_json(item)::text AS body FROM (SELECT id, title, description, priority, {_time('due_date')}, tags, "
-    f"completed, {_time('completed_at')}, version, {_time('created_at')}, {_time('updated_at')}) AS item"
+    f"completed, {_time('completed_at')}, project_id, parent_id, place_of(position, created_at) AS position, version, "
+    f"{_time('created_at')}, {_time('updated_at')}) AS item"
 )
 MINE: Final = "user_id = %(owner)s AND deleted_at IS NULL"
 

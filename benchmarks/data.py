@@ -28,7 +28,7 @@ from backend.security.passwords import hash_password
 from benchmarks.serve import PASSWORD, ROOT
 
 GENERATED_ROWS = 47_000  # about as many as the work log has
-NOT_COPIED = frozenset({"user_id", "id", "version"})
+NOT_COPIED = frozenset({"user_id", "id", "version", "position"})
 ROWS = "rows"  # the database that the others are copies of
 Task = dict[str, Any]
 Say = Callable[[str], None]
@@ -169,8 +169,8 @@ REFERENCE_FILL = (
 )
 # By the time of writing, then by user. The join keeps that order, since it is a nested loop.
 FILL = """
-INSERT INTO tasks (user_id, id, version, COPIED)
-SELECT lpad(to_hex(number), 32, '0')::uuid, gen_random_uuid(), nth + 1, COPIED
+INSERT INTO tasks (user_id, id, version, position, COPIED)
+SELECT lpad(to_hex(number), 32, '0')::uuid, gen_random_uuid(), nth + 1, 'n' || lpad(to_hex(nth + 1), 14, '0'), COPIED
 FROM (
     SELECT number, nth, 1 + least((SELECT max(version) FROM source) - 1,
         floor((nth + (number * 7919 + nth * 3) % 47 / 47.0) * (SELECT max(version) FROM source) / size)::bigint) AS row
@@ -233,22 +233,23 @@ def _freeze(connection: psycopg.Connection) -> None:
 def without_indexes(connection: psycopg.Connection, table: str) -> Iterator[None]:
     """Takes them away meanwhile: building them afterwards takes a fraction of the time."""
     constraints = connection.execute(
-        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass "
-        "AND contype IN ('p', 'u')",
-        [table],
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' "
+        "AND confrelid = %(table)s::regclass OR contype IN ('p', 'u') AND conrelid = %(table)s::regclass "
+        "ORDER BY contype <> 'f'",  # what refers to a key goes before it, and comes back after it
+        {"table": table},
     ).fetchall()
     indexes = connection.execute(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass "
         "AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)",
         [table],
     ).fetchall()
-    for name, _ in constraints:
-        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    for of, name, _ in constraints:
+        connection.execute(f"ALTER TABLE {of} DROP CONSTRAINT {name}")
     for name, _ in indexes:
         connection.execute(f"DROP INDEX {name}")
     yield
     connection.execute("SET maintenance_work_mem = '1GB'")
-    for name, definition in constraints:
-        connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for of, name, definition in reversed(constraints):
+        connection.execute(f"ALTER TABLE {of} ADD CONSTRAINT {name} {definition}")
     for _, definition in indexes:
         connection.execute(definition)
