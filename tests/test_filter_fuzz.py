@@ -32,7 +32,8 @@ plausible = st.lists(terms | st.sampled_from(["figs", "tag:home", "is:overdue", 
 values: dict[str, st.SearchStrategy[str]] = {
     "filter": plausible.map(" ".join) | texts,
     "search": texts,
-    "facets": st.lists(st.sampled_from(["tag", "priority", "status", "", "x", "tag "])).map(",".join) | texts,
+    "facets": st.lists(st.sampled_from(["tag", "priority", "status", "project", "", "x", "tag "])).map(",".join)
+    | texts,
     "count": st.sampled_from(["exact", "estimate", "none", "estimate "]) | texts,
     "include": st.lists(st.sampled_from(["parents", "subtasks", "x"])).map(",".join) | texts,
     "fuzzy": st.sampled_from(["true", "false", "1"]),
@@ -59,7 +60,9 @@ questions = st.sampled_from(["filter", "filter", "search", "search", "facets", "
 
 @given(st.lists(questions, min_size=10, max_size=10))
 @example([{"filter": "created>9999-12-31"}, {"filter": "-created>9999-12-31 figs", "search": "figs", "fuzzy": "true"}])
-@example([{"filter": "created>9999-12-31 or due>9999-12-31", "facets": "tag,priority,status", "count": "estimate"}])
+@example(
+    [{"filter": "created>9999-12-31 or due>9999-12-31", "facets": "tag,priority,status,project", "count": "estimate"}]
+)
 @example([{"filter": "created<=9999-12-31", "sort": "due_date"}, {"filter": "(figs or created<=9999-12-31)"}])
 @example([{"search": "🍋", "fuzzy": "true", "highlight": "true"}, {"search": "the", "fuzzy": "true"}])
 @settings(max_examples=20)
@@ -121,7 +124,7 @@ LARGEST = {
 @pytest.mark.parametrize("largest", LARGEST)
 async def test_the_largest_that_is_allowed_is_answered(alice: Client, largest: str) -> None:
     await alice.add("figs", tags=["home"])
-    everything = {"facets": "tag,priority,status", "count": "estimate"}
+    everything = {"facets": "tag,priority,status,project", "count": "estimate"}
 
     for others in ({}, {**everything, "search": "figs or lemons", "highlight": "true"}):
         answer = await alice.get("/v1/tasks", params={"filter": LARGEST[largest], **others})

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from backend.main import create_app
-from backend.services.task_counts import EXACT_MOST, FACET_TAGS
+from backend.services.task_counts import EXACT_MOST, FACET_MOST
 from backend.state import State
 from tests.client import Client, Json, Statements, fresh_account
 from tests.conftest import settings_for
 
 numbers = count()
-ALL_FACETS = "tag,priority,status"
+ALL_FACETS = "tag,priority,status,project"
 RANKED = ["high", "medium", "low"]
 TAGS = ["home", "Home", "a b", "ä", "z"]
 
@@ -29,6 +29,7 @@ tasks = st.fixed_dictionaries(
         "priority": st.sampled_from(RANKED),
         "tags": st.lists(st.sampled_from(TAGS), unique=True, max_size=3),
         "completed": st.booleans(),
+        "project_id": st.none() | st.sampled_from(["Home", "Work"]),
     }
 )
 FITS: dict[str, Any] = {
@@ -48,15 +49,23 @@ def counted(tasks: list[Json]) -> Json:
     tags = Counter(tag for task in tasks for tag in task["tags"])
     priorities = Counter(task["priority"] for task in tasks)
     completed = sum(task["completed"] for task in tasks)
-    in_order = sorted(tags, key=lambda tag: (-tags[tag], tag.encode()))
+    projects = Counter(task["project_id"] or "inbox" for task in tasks)
     return {
-        "tag": [{"value": tag, "count": tags[tag]} for tag in in_order],
+        "tag": most(tags),
         "priority": [{"value": name, "count": priorities[name]} for name in RANKED],
         "status": [
             {"value": "pending", "count": len(tasks) - completed},
             {"value": "completed", "count": completed},
         ],
+        "project": most(projects),
     }
+
+
+def most(counts: Counter[str]) -> list[Json]:
+    return [
+        {"value": value, "count": count}
+        for value, count in sorted(counts.items(), key=lambda x: (-x[1], x[0].encode()))
+    ]
 
 
 @given(
@@ -71,7 +80,8 @@ async def test_facets_count_what_is_found_on_all_pages(
     http: httpx.AsyncClient, state: State, some: list[Json], gone: int, names: list[str], asked: str, limit: int
 ) -> None:
     client = await fresh_account(http, state, f"user{next(numbers)}")
-    made = await client.add_many(some)
+    projects = {name: (await client.project(name))["id"] for name in ("Home", "Work")}
+    made = await client.add_many([{**task, "project_id": projects.get(task["project_id"])} for task in some])
     for task in made[:gone]:
         await client.delete(f"/v1/tasks/{task['id']}")
     expected = counted([task for task in made[gone:] if FITS[asked](task)])
@@ -120,7 +130,7 @@ async def test_of_many_tags_the_hundred_most_used_are_counted_in_order(alice: Cl
     tags = (await alice.page(facets="tag"))["facets"]["tag"]
 
     assert [(tag["value"], tag["count"]) for tag in tags[:3]] == [("tag119", 3), ("tag050", 2), ("tag000", 1)]
-    assert len(tags) == FACET_TAGS == 100
+    assert len(tags) == FACET_MOST == 100
     assert tags[-1] == {"value": "tag098", "count": 1}
 
 

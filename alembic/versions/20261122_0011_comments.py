@@ -52,6 +52,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("user_id", "version", name=op.f("comments_user_id_version_key")),
     )
     op.create_index("comments_task", "comments", ["user_id", "task_id", "created_at", "id"])
+    trashed = sa.text("deleted_at IS NOT NULL AND scrubbed_at IS NULL")
+    op.create_index("comments_trash", "comments", ["user_id", "deleted_at", "id"], postgresql_where=trashed)
     op.create_index(
         "comments_search",
         "comments",

@@ -50,7 +50,7 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Facets = Annotated[
-    tuple[Literal["tag", "priority", "status"], ...],
+    tuple[Literal["tag", "priority", "status", "project"], ...],
     BeforeValidator(_with_commas),
     AfterValidator(_once),
     Shown(minItems=1, uniqueItems=True),
@@ -144,7 +144,8 @@ class TaskFilter(Wire):
     )
     facets: Facets = Field(
         (),
-        description="`tag`, `priority`, `status`, with commas: how many of the tasks found have each of their values.",
+        description="`tag`, `priority`, `status`, `project`, with commas: how many of the tasks found have each of "
+        "their values.",
         examples=["tag,priority"],
     )
     highlight: Truth = Field(False, description="Adds `snippet` to each item; needs `search`.")

@@ -123,6 +123,7 @@ class Facets(Wire):
     tag: list[Facet] = Field([], description="The hundred most used first, then by name.")
     priority: list[Facet] = Field([], description="All three, from high to low.")
     status: list[Facet] = Field([], description="`pending` and `completed`.")
+    project: list[Facet] = Field([], description="By id, and `inbox`: the hundred with most first.")
 
 
 class TaskPage(Wire):

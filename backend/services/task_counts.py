@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, case, cast, func, literal_column, select, true
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from backend.models import Priority
@@ -12,7 +12,7 @@ from backend.wall import OWNER
 
 EXACT_MOST: Final = 10_000
 """`count=estimate` counts up to here; beyond, it is an estimate."""
-FACET_TAGS: Final = 100
+FACET_MOST: Final = 100
 _ONE: Final = literal_column("1", Integer())
 _MOST: Final = literal_column(str(EXACT_MOST), Integer())
 SLICES: Final = literal_column("256", Integer())
@@ -69,7 +69,7 @@ def _estimate(where: Where) -> ColumnElement[int]:
 
 def facets(names: Iterable[str], where: Where) -> ColumnElement[Any]:
     """JSON: for each facet its values and how many of the tasks that are found have them."""
-    made = {"tag": _tags, "priority": _priorities, "status": _statuses}
+    made = {"tag": _tags, "priority": _priorities, "status": _statuses, "project": _projects}
     parts = [part for name in names for part in (literal_column(f"'{name}'"), made[name](where))]
     return func.json_build_object(*parts)
 
@@ -96,14 +96,22 @@ def _counted(value: Any, count: Any) -> ColumnElement[Any]:
 def _tags(where: Where) -> ColumnElement[Any]:
     """The hundred most used."""
     tag = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="tag", joins_implicitly=True)
-    name = tag.c.value.collate("C")
+    return _most(tag.c.value, TASKS.join(tag, true()), where)
+
+
+def _projects(where: Where) -> ColumnElement[Any]:
+    """The hundred fullest, by their ids, and the inbox among them."""
+    return _most(func.coalesce(cast(TASKS.c.project_id, Text()), literal_column("'inbox'")), TASKS, where)
+
+
+def _most(value: ColumnElement[str], source: Any, where: Where) -> ColumnElement[Any]:
     most = (
-        select(tag.c.value.label("value"), func.count().label("count"))
-        .select_from(TASKS.join(tag, true()))
+        select(value.label("value"), func.count().label("count"))
+        .select_from(source)
         .where(*where)
-        .group_by(tag.c.value)
-        .order_by(func.count().desc(), name)
-        .limit(literal_column(str(FACET_TAGS)))
+        .group_by(value)
+        .order_by(func.count().desc(), value.collate("C"))
+        .limit(literal_column(str(FACET_MOST)))
         .subquery("most")
     )
     each = _counted(most.c.value, most.c["count"])
