@@ -36,7 +36,7 @@ NOT_KEPT: Final[Raw] = [(b"cache-control", b"no-store")]
 ONLY_HTTPS: Final[Raw] = [(b"strict-transport-security", b"max-age=31536000; includeSubDomains")]
 _NAMES: Final = frozenset(name for name, _ in ALWAYS + NOT_KEPT + ONLY_HTTPS)
 
-METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
+METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SENT: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Tend-Change"]
 EXPOSED: Final = [
     "ETag",

@@ -35,7 +35,8 @@ async def move(mine: Scope, kind: Kind, place: Place, row_id: UUID, to: Move) ->
         rows = await changing.run(_neighbours(kind.table, place, name == "after"), values)
         if not rows or anchor == row_id:
             await change(changing.run, kind, row_id, {})  # is it there itself?
-            raise Invalid.at("body", name, msg=f"there is no such {kind.noun} beside it")
+            words = f"expected another {kind.noun} than the one that is moved"
+            raise Invalid.at("body", name, msg=words if anchor == row_id else f"there is no such {kind.noun}")
         ends = [rows[0].here, rows[0].there]
         key = _key(*(ends if name == "after" else reversed(ends)))
         if key is None:
