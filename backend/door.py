@@ -50,7 +50,7 @@ SHAPES = 512  # statements kept: a client could ask for a million shapes
 P = ParamSpec("P")
 Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
 
-Turn = Literal["", "deleted", "restored", "scrubbed"]
+Turn = Literal["", "deleted", "restored", "left", "scrubbed"]
 
 COUNTER, ACTIVITY = table(SyncState), table(Activity)
 ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
@@ -221,9 +221,9 @@ def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (),
     """Changes the rows `ids`, numbered in their order after `before`; the ids that were there come back.
 
     `sent` is the same for all; the columns `each` have for every row a value of its own, in arrays `each_…`. `turn`
-    says what else becomes of the rows: `deleted` makes tombstones of them, and `restored` and `scrubbed` are for
-    those in the trash. For the transaction form: it has counted before, so that nobody else changes what this
-    statement sees.
+    says what else becomes of the rows: `deleted` makes tombstones of them; `restored`, `left` (by what took it along)
+    and `scrubbed` are for those in the trash. For the transaction form: it has counted before, so that nobody else
+    changes what this statement sees.
     """
     arrays = [bindparam(f"each_{name}", type_=ARRAY(target.c[name].type)) for name in each]
     given = (
@@ -233,7 +233,7 @@ def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (),
     )
     at = func.clock_timestamp()
     state = [target.c.deleted_at.is_(None)]
-    if turn in {"restored", "scrubbed"}:
+    if turn in {"restored", "left", "scrubbed"}:
         state = [
             target.c.deleted_at.is_not(None),
             *([target.c.scrubbed_at.is_(None)] if "scrubbed_at" in target.c else []),
@@ -258,6 +258,8 @@ def _turned(target: Table, turn: Turn, at: Any) -> dict[str, Any]:
         return {"deleted_at": at}
     if turn == "restored":
         return {"deleted_at": null(), "deleted_with": null()}
+    if turn == "left":
+        return {"deleted_with": null()}
     if turn == "scrubbed":
         return {"scrubbed_at": at, **{c.name: c.info["scrubbed"] for c in target.c if "scrubbed" in c.info}}
     return {}

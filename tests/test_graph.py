@@ -89,3 +89,20 @@ def test_what_is_wanted_twice_is_restored_once() -> None:
     edge = Edge(TASKS[0], TASKS[1])
 
     assert graph.restorable([], [edge, edge]) == [edge]
+
+
+def test_of_very_many_that_close_circles_the_first_are_looked_at_and_the_rest_left_out() -> None:
+    tasks = [UUID(int=n) for n in range(2_000)]
+    ring = [Edge(tasks[n], tasks[(n + 1) % 2_000]) for n in range(2_000)]
+    free = [Edge(UUID(int=5_000 + n), tasks[n]) for n in range(1_000)]
+
+    kept = graph.restorable([], [*free, *ring])
+
+    assert kept == [*free, *ring[: graph.MOST_DOUBTFUL]]
+
+
+def test_very_many_that_close_none_all_come_back() -> None:
+    tasks = [UUID(int=n) for n in range(3_000)]
+    chain = [Edge(task, after) for task, after in pairwise(tasks)][::-1]
+
+    assert graph.restorable(chain[:1_000], chain) == chain[1_000:]

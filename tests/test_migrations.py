@@ -217,7 +217,8 @@ def test_an_index_is_built_while_another_deployment_waits(empty_database: str, t
 def test_no_other_deployment_begins_while_an_index_is_built(empty_database: str, tmp_path: Path) -> None:
     """The build ends the transaction, and would end a lock that was the transaction's."""
     held = """with ddl._no_transaction():
-        locks = "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted)"
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        locks = f"(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND {here})"
         op.execute(f"DO $$ BEGIN ASSERT {locks} = 1; END $$")"""
     samples = Samples(tmp_path, empty_database, (held, "pass"))
 

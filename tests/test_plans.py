@@ -15,7 +15,17 @@ from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event
 
 from backend import door
 from backend.schemas.filters import Sort
-from backend.services import activity, comments, dependency_query, saved_filters, tag_query, tags, task_query
+from backend.services import (
+    activity,
+    comments,
+    dependency_query,
+    saved_filters,
+    tag_query,
+    tags,
+    task_family,
+    task_query,
+)
+from backend.services.falling import with_tasks
 from backend.services.task_criteria import CRITERIA, TASKS, Form, names_in, required, says, sought, tsquery
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.task_query import Shape
@@ -89,6 +99,8 @@ VALUES = {
     "in_task": UUID(int=1 << 127),
     "in_other": UUID(int=1 << 126),
     "ids": [UUID(int=1 << 127), UUID(int=1 << 126)],
+    "parents": [UUID(int=1 << 127)],
+    "projects": [UUID(int=1 << 127)],
 }
 FIRST, END = datetime(2026, 5, 10, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
 ASKED: dict[str, Any] = {
@@ -476,6 +488,19 @@ def test_activity_is_walked_along_its_index(connection: Connection, of_task: boo
         assert "(user_id = " in scan["Index Cond"]
         assert ("(task_id = " in scan["Index Cond"], "(version < " in scan["Index Cond"]) == (of_task, further)
         assert reads_by_index(plan)  # for the titles
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [task_family.homes(), task_family.below(), with_tasks(), dependency_query.titles()],
+    ids=["homes", "below", "with_tasks", "titles"],
+)
+def test_tasks_that_are_named_are_found_by_their_key(connection: Connection, statement: Any) -> None:
+    """And their parts by their parent: no walk past all that the owner has."""
+    for plan in plans(connection, statement):
+        assert reads_by_index(plan)
+        found = {node["Index Name"] for node in nodes(plan) if str(node.get("Index Name", "")).startswith("tasks_")}
+        assert found <= {"tasks_pkey", "tasks_parent"}
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:

@@ -277,3 +277,29 @@ async def test_tasks_are_found_by_project(alice: Client) -> None:
         "project:nowhere": [],
     }.items():
         assert await alice.titles(filter=said) == found, said
+
+
+async def test_a_project_in_the_trash_keeps_nobody_from_moving(alice: Client) -> None:
+    outer, inner = await chain(alice, 2)
+    house = await alice.project("House")
+    assert (await alice.delete(f"/v1/projects/{inner['id']}")).status_code == 204
+
+    moved = await alice.patch(f"/v1/projects/{outer['id']}", {"parent_id": house["id"]})
+    assert (moved.status_code, moved.json()["depth"]) == (200, 1)
+    restored = await alice.post(f"/v1/trash/projects/{inner['id']}/restore")
+    assert (restored.status_code, restored.json()["depth"]) == (200, 2)
+    await alice.delete(f"/v1/projects/{inner['id']}")
+    await alice.delete(f"/v1/trash/projects/{inner['id']}")
+    out = await alice.patch(f"/v1/projects/{outer['id']}", {"parent_id": None})
+    assert (out.status_code, out.json()["depth"]) == (200, 0)
+
+
+async def test_a_project_comes_back_whatever_became_of_those_around_it(alice: Client) -> None:
+    outer, middle, inner = await chain(alice, 3)
+    await alice.delete(f"/v1/projects/{inner['id']}")
+    await alice.delete(f"/v1/projects/{outer['id']}")
+
+    lone = await alice.post(f"/v1/trash/projects/{middle['id']}/restore")
+    assert (lone.status_code, lone.json()["depth"], lone.json()["parent_id"]) == (200, 0, None)
+    last = await alice.post(f"/v1/trash/projects/{inner['id']}/restore")
+    assert (last.status_code, last.json()["depth"], last.json()["parent_id"]) == (200, 1, middle["id"])

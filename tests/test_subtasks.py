@@ -223,3 +223,33 @@ async def test_subtasks_are_told_from_other_tasks(alice: Client) -> None:
         "-has:subtasks is:subtask": ["c", "d", "e"],
     }.items():
         assert await alice.titles(filter=said, sort="title") == found, said
+
+
+async def test_an_inbox_that_is_named_is_not_the_parents_project(alice: Client) -> None:
+    home, task = await alice.project("Home"), await alice.add("Task")
+    parent = await alice.add("Parent", project_id=home["id"])
+    path = f"/v1/tasks/{task['id']}"
+
+    assert_problem(await alice.patch(path, {"parent_id": parent["id"], "project_id": None}), 422)
+    assert (await alice.patch(path, {"parent_id": parent["id"]})).json()["project_id"] == home["id"]
+
+
+async def test_a_task_and_its_part_may_be_put_side_by_side_as_deep_as_either_may(alice: Client) -> None:
+    chain = [await alice.add("0")]
+    for n in range(1, 4):
+        chain.append(await alice.add(str(n), parent_id=chain[-1]["id"]))
+    task = await alice.add("task")
+    part = await alice.add("part", parent_id=task["id"])
+    body = {"ids": [task["id"], part["id"]], "set": {"parent_id": chain[3]["id"]}}
+
+    assert (await alice.patch("/v1/tasks/batch", body)).json() == {"updated": 2}
+    assert await parts(alice, chain[3]["id"]) == [("task", 1), ("part", 1)]
+
+
+async def test_a_stale_version_is_told_before_what_else_is_wrong(alice: Client) -> None:
+    task = await alice.add("task")
+    stale = {"If-Match": '"0"'}
+
+    answer = await alice.patch(f"/v1/tasks/{task['id']}", {"parent_id": str(uuid4())}, headers=stale)
+
+    assert_problem(answer, 412)

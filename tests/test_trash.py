@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from backend.services import housekeeping
+from backend.services.recognition import Recognition
 from backend.services.trash_query import tables
 from backend.state import State
 from tests.client import Client, Json, Statements
@@ -251,6 +252,39 @@ async def test_a_dependency_between_two_that_were_deleted_comes_back_with_the_se
     assert await awaited(alice, made["a"]) == ["b"]
 
 
+async def test_a_dependency_that_stayed_away_does_not_come_back_another_time(alice: Client) -> None:
+    made = {title: await alice.add(title) for title in "abc"}
+    await depend(alice, made["a"], made["b"])
+    await depend(alice, made["b"], made["c"])
+    await delete(alice, f"/v1/tasks/{made['b']['id']}")
+    await depend(alice, made["c"], made["a"])
+    await restore(alice, made["b"])
+    await delete(alice, f"/v1/tasks/{made['c']['id']}/dependencies/{made['a']['id']}")
+    before = {title: await awaited(alice, made[title]) for title in "abc"}
+
+    await delete(alice, f"/v1/tasks/{made['a']['id']}")
+    await restore(alice, made["a"])
+
+    assert {title: await awaited(alice, made[title]) for title in "abc"} == before
+
+
+async def test_what_comes_back_is_found_in_the_language_of_now(
+    alice: Client, state: State, recognition: Recognition
+) -> None:
+    task = await alice.add("Häuser")
+    await alice.post(f"/v1/tasks/{task['id']}/comments", {"body": "Gärten"})
+    await delete(alice, f"/v1/tasks/{task['id']}")
+    assert (await alice.patch("/v1/me", {"language": "de"})).status_code == 200
+    recognition.forget_all()  # as if ten seconds had passed
+
+    restored = await restore(alice, task)
+
+    assert restored["title"] == "Häuser"
+    async with state.database.engine.connect() as connection:
+        said = await connection.execute(text("SELECT language FROM tasks UNION SELECT language FROM comments"))
+        assert said.scalars().all() == ["de"]
+
+
 @pytest.mark.parametrize("kind", ["tasks", "projects"])
 async def test_what_is_not_in_the_trash_is_not_found_in_it(alice: Client, bob: Client, kind: str) -> None:
     rows = {"tasks": (await alice.add("Living"), await bob.add("Bob's"))}
@@ -370,3 +404,24 @@ async def no_living_row_refers_to_a_tombstone(state: State) -> None:
                     )
                     assert wrong.scalar() == 0, key.name
     assert looked >= 3
+
+
+async def test_what_was_said_of_a_task_is_gone_with_it_whatever_became_of_it(alice: Client, state: State) -> None:
+    task, other = await alice.add("Figs"), await alice.add("Other")
+    await depend(alice, other, task)
+    for body in ("secret, deleted", "secret, living"):
+        await alice.post(f"/v1/tasks/{task['id']}/comments", {"body": body})
+    [first, _] = (await alice.get(f"/v1/tasks/{task['id']}/comments")).json()["items"]
+    await delete(alice, f"/v1/tasks/{task['id']}/comments/{first['id']}")
+    async with state.database.engine.connect() as connection:
+        # As a release deletes it that knows neither comments nor dependencies.
+        gone = text("UPDATE tasks SET deleted_at = now(), version = version + 1000 WHERE id = :id")
+        await connection.execute(gone, {"id": task["id"]})
+        await connection.execute(text("UPDATE sync_state SET seq = seq + 1000"))
+
+    assert (await alice.delete(f"/v1/trash/tasks/{task['id']}")).status_code == 204
+
+    await no_living_row_refers_to_a_tombstone(state)
+    async with state.database.engine.connect() as connection:
+        bodies = (await connection.execute(text("SELECT body FROM comments"))).scalars().all()
+    assert bodies == ["-", "-"]

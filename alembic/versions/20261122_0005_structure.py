@@ -14,6 +14,10 @@ depends_on = None
 COLOR = "color ~ '^#[0-9a-f]{6}$'"
 PLACE = "position ~ '^[A-Za-z][0-9A-Za-z]{1,249}$'"
 TRASH = "deleted_at IS NOT NULL OR num_nonnulls(deleted_with, scrubbed_at) = 0"
+DEPTH_FOLLOWS = (
+    "CASE WHEN deleted_at IS NULL THEN (parent_id IS NULL) = (parent_depth IS NULL) "
+    "AND depth = coalesce(parent_depth + 1, 0) ELSE parent_depth IS NULL END"
+)
 SORTS = "'created', 'updated', 'title', 'priority', 'due_date'"
 PLACE_OF = """
 CREATE FUNCTION place_of("position" text, created_at timestamptz) RETURNS text
@@ -60,15 +64,18 @@ def upgrade() -> None:
         sa.CheckConstraint(COLOR, name=op.f("projects_color_sound")),
         sa.CheckConstraint(PLACE, name=op.f("projects_position_sound")),
         sa.CheckConstraint("depth BETWEEN 0 AND 4", name=op.f("projects_depth_limit")),
-        sa.CheckConstraint(
-            "(parent_id IS NULL) = (parent_depth IS NULL) AND depth = coalesce(parent_depth + 1, 0)",
-            name=op.f("projects_depth_follows"),
-        ),
+        sa.CheckConstraint(DEPTH_FOLLOWS, name=op.f("projects_depth_follows")),
         sa.CheckConstraint(TRASH, name=op.f("projects_trash_sound")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("projects_user_id_fkey"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["user_id", "parent_id", "parent_depth"],
             ["projects.user_id", "projects.id", "projects.depth"],
+            name="projects_depth_fkey",
+            ondelete="NO ACTION",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id", "parent_id"],
+            ["projects.user_id", "projects.id"],
             name="projects_parent_fkey",
             ondelete="NO ACTION",
         ),

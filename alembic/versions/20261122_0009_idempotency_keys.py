@@ -14,8 +14,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute("SET LOCAL statement_timeout = '60s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
+    op.execute("SET LOCAL statement_timeout = '5s'")
     op.create_table(
         "idempotency_keys",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -39,6 +39,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute("SET LOCAL statement_timeout = '60s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
+    op.execute("SET LOCAL statement_timeout = '5s'")
     op.drop_table("idempotency_keys")

@@ -12,6 +12,11 @@ from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, TRASHED, inst
 
 DEEPEST: Final = 4
 """How many projects a project may be in, one inside the other."""
+DEPTH_FOLLOWS: Final = (
+    "CASE WHEN deleted_at IS NULL THEN (parent_id IS NULL) = (parent_depth IS NULL) "
+    "AND depth = coalesce(parent_depth + 1, 0) ELSE parent_depth IS NULL END"
+)
+"""In the trash it follows nobody: its parent may go deeper or higher meanwhile."""
 
 
 class Project(SQLModel, table=True):
@@ -24,6 +29,12 @@ class Project(SQLModel, table=True):
         ForeignKeyConstraint(
             ["user_id", "parent_id", "parent_depth"],
             ["projects.user_id", "projects.id", "projects.depth"],
+            name="projects_depth_fkey",
+            ondelete="NO ACTION",
+        ),
+        ForeignKeyConstraint(
+            ["user_id", "parent_id"],
+            ["projects.user_id", "projects.id"],
             name="projects_parent_fkey",
             ondelete="NO ACTION",
         ),
@@ -34,10 +45,7 @@ class Project(SQLModel, table=True):
         CheckConstraint(COLOR, name="color_sound"),
         CheckConstraint(PLACE, name="position_sound"),
         CheckConstraint(f"depth BETWEEN 0 AND {DEEPEST}", name="depth_limit"),
-        CheckConstraint(
-            "(parent_id IS NULL) = (parent_depth IS NULL) AND depth = coalesce(parent_depth + 1, 0)",
-            name="depth_follows",
-        ),
+        CheckConstraint(DEPTH_FOLLOWS, name="depth_follows"),
         CheckConstraint("deleted_at IS NOT NULL OR num_nonnulls(deleted_with, scrubbed_at) = 0", name="trash_sound"),
         # A name is free again when its project was deleted.
         Index("projects_name", "user_id", "name", unique=True, postgresql_where=LIVING),

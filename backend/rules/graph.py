@@ -1,9 +1,12 @@
 """Dependencies as a graph without circles: an edge leads from a task to what it depends on."""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
+
+MOST_DOUBTFUL: Final = 500
+"""Edges that are looked at one by one: each may take as long as all that lies on circles."""
 
 
 class Edge(NamedTuple):
@@ -55,21 +58,38 @@ def restorable(living: Iterable[Edge], wanted: Iterable[Edge]) -> list[Edge]:
     """Those of `wanted` that close no circle with the living ones and with those kept before, in their order.
 
     `living` are at least those that can be reached from the tasks of `wanted`. What is living already is left out.
-    Takes time in proportion to the edges for each that is wanted.
+    Takes time in proportion to the edges, and to `MOST_DOUBTFUL` times those that lie on circles; of more than so
+    many that might close one, the others are left out.
     """
     there = set(living)
-    onward = _onward(there)
-    kept = []
-    for edge in wanted:
-        if edge in there:
-            continue
+    new = [edge for edge in dict.fromkeys(wanted) if edge not in there]
+    round_about = _on_circles({*there, *new})
+    doubtful = [edge for edge in new if edge in round_about]
+    onward = _onward(edge for edge in there if edge in round_about)
+    left = set(doubtful[MOST_DOUBTFUL:])
+    for edge in doubtful[:MOST_DOUBTFUL]:
         onward[edge.task].append(edge.depends_on)
         if _way_back(onward, edge.task):
             onward[edge.task].pop()
-        else:
-            there.add(edge)
-            kept.append(edge)
-    return kept
+            left.add(edge)
+    return [edge for edge in new if edge not in left]
+
+
+def _on_circles(edges: Iterable[Edge]) -> set[Edge]:
+    """What is left when tasks without an edge on one of their sides were taken away, again and again."""
+    left = set(edges)
+    for here, there in ((0, 1), (1, 0)):
+        count, beyond = Counter(edge[here] for edge in left), defaultdict(list)
+        for edge in left:
+            beyond[edge[there]].append(edge)
+        free = [task for task in beyond if not count[task]]
+        while free:
+            for edge in beyond.pop(free.pop(), ()):
+                left.discard(edge)
+                count[edge[here]] -= 1
+                if not count[edge[here]]:
+                    free.append(edge[here])
+    return left
 
 
 def _redirected(edge: Edge, source: UUID, target: UUID) -> Edge:

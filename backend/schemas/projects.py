@@ -44,7 +44,9 @@ class ProjectCreate(Wire):
     color: Color | None = None
     favorite: StrictBool = False
     archived: StrictBool = False
-    parent_id: Id | None = Field(None, description="The project that it is in; at most four, one inside the other.")
+    parent_id: Id | None = Field(
+        None, description="The project that it is in, and that perhaps in another: five levels in all."
+    )
     position: Position | None = Field(
         None, description="Where it is in the order by hand, as a key of fractional indexing; at the end by default."
     )

@@ -101,7 +101,7 @@ class TaskRead(Wire):
     completed_at: datetime | None = Field(description="When it last became completed.")
     project_id: UUID | None = Field(description="null: the inbox.")
     parent_id: UUID | None = Field(description="null: no subtask.")
-    position: str = Field(description="Compared byte by byte: the order by hand. docs/order.md.")
+    position: str = Field(description="Compared byte by byte: the order by hand. docs/structure.md.")
     version: int = Field(description="Grows with every change of yours; the ETag, in quotes.")
     created_at: datetime
     updated_at: datetime

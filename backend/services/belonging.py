@@ -1,6 +1,6 @@
 """Where a task may be put: into which project, and as a part of which task. Looked at inside the door."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -74,8 +74,9 @@ async def moved(
         home = there.parent(parent_id, loc)
         if any(row.id == parent_id for row in rows):
             raise Conflict("A task cannot be a part of itself, nor of its own parts.")
-        height = max((row.level for row in rows), default=0)
-        project_id = _part_of(home, height, sent, loc).project_id
+        # Each of those that are named becomes a part of the same: what is below one of them through another is not.
+        height = max(_heights(rows, named), default=0)
+        project_id = _part_of(home, height, sent, loc, named=True).project_id
     elif "project_id" not in sent:
         return Moved(dict(sent), [])
     elif "parent_id" not in sent:
@@ -89,11 +90,20 @@ async def moved(
     return Moved({**sent, "project_id": project_id}, sorted(parts))
 
 
-def _part_of(parent: Home, height: int, sent: Mapping[str, Any], loc: Loc) -> Home:
-    """Raises Invalid."""
+def _heights(rows: Sequence[Row], named: set[UUID]) -> Iterator[int]:
+    """How far below the nearest of those that are named each is; `rows` have each once for every root above it."""
+    nearest: dict[UUID, int] = {}
+    for row in rows:
+        nearest[row.id] = min(row.level, nearest.get(row.id, row.level))
+    yield from (level for row_id, level in nearest.items() if row_id not in named)
+    yield 0
+
+
+def _part_of(parent: Home, height: int, sent: Mapping[str, Any], loc: Loc, *, named: bool = False) -> Home:
+    """Raises Invalid. `named`: a project of null is said, and means the inbox."""
     if parent.depth + 1 + height > DEEPEST:
         raise Invalid.at(*loc, "parent_id", msg=f"subtasks are at most {DEEPEST} levels deep")
-    if sent.get("project_id") is not None and sent["project_id"] != parent.project_id:
+    if sent.get("project_id", parent.project_id) not in ({parent.project_id} if named else {None, parent.project_id}):
         raise Invalid.at(*loc, "project_id", msg="a subtask is in its parent's project")
     return Home(parent.project_id, parent.depth + 1)
 

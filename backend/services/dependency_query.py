@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from backend.door import CLOCK, COUNTER, Query, as_json, statement, text_of
-from backend.services.task_criteria import living
+from backend.services.task_criteria import by_id, living
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD, OTHER, TASKS, Way, leads
 from backend.services.task_wire import shown
 from backend.wall import OWNER
@@ -111,7 +111,7 @@ def _each(query: Query, of: CTE) -> LateralFromClause:
 
 @statement
 def titles() -> Query:
-    return select(TASKS.c.id, TASKS.c.title).where(*living(), TASKS.c.id == func.any(IDS))
+    return select(TASKS.c.id, TASKS.c.title).where(*by_id(), TASKS.c.id == func.any(IDS))
 
 
 @statement

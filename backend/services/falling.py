@@ -20,13 +20,14 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.door import Query, statement
 from backend.services.comment_search import COMMENTS
-from backend.services.task_criteria import PROJECTS, TASKS
+from backend.services.task_criteria import PROJECTS, TASKS, by_id
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.trash_query import in_trash
 from backend.wall import OWNER
@@ -53,7 +54,7 @@ def _rows(of: str, ids: Any, root: Any) -> Any:
 @statement
 def with_tasks() -> Query:
     """What falls with the tasks `ids`: (of, id, root), where `root` is the highest of them that it is below."""
-    tree = select(TASKS.c.id, TASKS.c.id.label("root"), NONE.label("level")).where(*_living(TASKS.c), TASKS.c.id == IDS)
+    tree = select(TASKS.c.id, TASKS.c.id.label("root"), NONE.label("level")).where(*by_id(), TASKS.c.id == IDS)
     found = tree.cte("tree", recursive=True)
     part = TASKS.alias("part")
     below = select(part.c.id, found.c.root, found.c.level + ONE)
@@ -134,6 +135,20 @@ def _comments(tasks: CTE) -> Any:
 def _in_order(*parts: Any) -> Query:
     found = union_all(*parts).subquery("found")
     return select(*found.c).order_by(found.c.of, found.c.level, found.c.id)
+
+
+@statement
+def beside_tasks() -> Query:
+    """What is of the tasks `ids` and was not scrubbed: (of, id, living), comments whatever became of them."""
+    comments = select(_word("comments"), COMMENTS.c.id, COMMENTS.c.deleted_at.is_(None).label("living"))
+    comments = comments.where(COMMENTS.c.user_id == OWNER, COMMENTS.c.task_id == IDS, COMMENTS.c.scrubbed_at.is_(None))
+    dependencies = [
+        select(_word("dependencies"), DEPENDENCIES.c.id, true()).where(
+            *_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == IDS
+        )
+        for way in (ONWARD, BACK)
+    ]
+    return union_all(comments, *dependencies)  # type: ignore[return-value]
 
 
 @statement

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.door import COUNTER, Query, as_json, statement, text_of
-from backend.services.task_criteria import PROJECTS, TASKS, living, place
+from backend.services.task_criteria import PROJECTS, TASKS, by_id, living, place
 from backend.services.task_wire import columns, shown
 from backend.wall import OWNER
 
@@ -42,9 +42,9 @@ def _parts_of(parent: Any, part: Any) -> tuple[ColumnElement[bool], ...]:
 @statement
 def below() -> Query:
     """The tasks `ids` (level 0) and all that are parts of them, each with the `root` from which it was come upon."""
-    about = ("id", "parent_id", "project_id", "completed")
+    about = ("id", "version", "parent_id", "project_id", "completed")
     roots = select(TASKS.c.id.label("root"), *(TASKS.c[name] for name in about), NONE.label("level"))
-    tree = roots.where(*living(), TASKS.c.id == _these("ids")).cte("tree", recursive=True)
+    tree = roots.where(*by_id(), TASKS.c.id == _these("ids")).cte("tree", recursive=True)
     part = TASKS.alias("part")
     parts = select(tree.c.root, *(part.c[name] for name in about), tree.c.level + ONE)
     tree = tree.union_all(parts.where(*_parts_of(tree, part)))
@@ -56,7 +56,7 @@ def homes() -> Query:
     """Which of the tasks `parents` and the projects `projects` are there: in which project, and a task how deep."""
     up = (
         select(TASKS.c.id, TASKS.c.project_id, TASKS.c.parent_id, NONE.label("depth"))
-        .where(*living(), TASKS.c.id == _these("parents"))
+        .where(*by_id(), TASKS.c.id == _these("parents"))
         .cte("up", recursive=True)
     )
     above = TASKS.alias("above")

@@ -104,6 +104,8 @@ async def edit(
         rows = await belonging.tree(changing, [task_id])
         if not rows:
             raise TASK.missing
+        if expected is not None and rows[0].version not in expected:
+            raise TASK.stale
         moved = await belonging.moved(changing, [task_id], sent, ("body",), rows)
         stored = await change(changing.run, TASK, task_id, moved.sent, expected)
         await _follow(changing, moved)

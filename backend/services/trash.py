@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import Table
 
 from backend.db import Database
 from backend.door import Query
-from backend.errors import Conflict, NotFound
+from backend.errors import Conflict, NotFound, NotSignedIn
 from backend.models.projects import DEEPEST
 from backend.rules import graph
 from backend.rules.graph import Edge
@@ -72,7 +73,7 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
         if not rows:
             raise PROJECT.missing
         there = [row.id for row in rows if row.of == "tasks"]
-        await change(changing.run, PROJECT, project_id, {"deleted_at": None}, expected)
+        await change(changing.run, PROJECT, project_id, {"deleted_at": None, "parent_depth": None}, expected)
         if there and tasks is None:
             words = f"There are {len(there):,} tasks in it: say what becomes of them, ?tasks=trash or ?tasks=inbox."
             raise Conflict(words)
@@ -87,7 +88,8 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
 async def _fall(changing: Changing, rows: Sequence[Row]) -> None:
     for of, these in _by_table(rows).items():
         taken = [None if of in ROOTS and row.root == row.id else row.root for row in these]
-        await change_all(changing, TABLES[of], [row.id for row in these], {}, {"deleted_with": taken}, "deleted")
+        sent = {"parent_depth": None} if of == "projects" else {}
+        await change_all(changing, TABLES[of], [row.id for row in these], sent, {"deleted_with": taken}, "deleted")
 
 
 def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -166,18 +168,29 @@ async def restore_project(mine: Scope, project_id: UUID) -> Stored:
 
 
 async def _rise(changing: Changing, rows: Sequence[Row], each: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
-    """And the dependencies that were taken along, where the other end is there and they close no circle."""
+    """In the language that the account has by now, and with the dependencies that were taken along."""
     tables = _by_table(rows)
     for of, these in tables.items():
-        await change_all(changing, TABLES[of], [row.id for row in these], {}, each.get(of), "restored")
-    severed = await changing.run(falling.severed(), {"ids": [row.id for row in tables.get("tasks", ())]})
+        target = TABLES[of]
+        sent = {"language": changing.mine.language} if "language" in target.c else {}
+        await change_all(changing, target, [row.id for row in these], sent, each.get(of), "restored")
+    await _rejoin(changing, [row.id for row in tables.get("tasks", ())])
+
+
+async def _rejoin(changing: Changing, ids: Sequence[UUID]) -> None:
+    """Those between tasks that are there again, as long as they close no circle; the others are as if removed."""
+    severed = await changing.run(falling.severed(), {"ids": list(ids)})
     edges = {Edge(row.task_id, row.depends_on_id): row.id for row in severed}
-    if edges:
-        ends = {"ids": list({task for edge in edges for task in edge}), "in_limit": MOST_ONWARD + 1}
-        onward = await changing.run(dependency_query.onward(), ends)
-        # Of more than that, nobody knows whether they lead in a circle: none comes back.
-        kept = graph.restorable([Edge(*row) for row in onward], edges) if len(onward) <= MOST_ONWARD else []
-        await change_all(changing, DEPENDENCIES, [edges[edge] for edge in kept], {}, turn="restored")
+    if not edges:
+        return
+    ends = {"ids": list({task for edge in edges for task in edge}), "in_limit": MOST_ONWARD + 1}
+    onward = await changing.run(dependency_query.onward(), ends)
+    # Of more than that, nobody knows whether they lead in a circle: none comes back.
+    kept = graph.restorable([Edge(*row) for row in onward], edges) if len(onward) <= MOST_ONWARD else []
+    back = [edges[edge] for edge in kept]
+    await change_all(changing, DEPENDENCIES, back, {}, turn="restored")
+    left = [row.id for row in severed if row.id not in set(back)]
+    await change_all(changing, DEPENDENCIES, left, {}, turn="left")
 
 
 async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
@@ -207,14 +220,14 @@ async def empty_old(database: Database) -> None:
     """Everybody's. Under the owner's lock, so that no row is scrubbed twice or while it is restored."""
     while owners := await database.read(trash_query.owners_of_old(), {}):
         for row in owners:
-            await empty(Scope(row.user_id, database), old=True)
+            with suppress(NotSignedIn):  # the account ended meanwhile, and everything of it
+                await empty(Scope(row.user_id, database), old=True)
 
 
 async def _emptied(mine: Scope, target: Table, old: bool) -> int:
     async def work(changing: Changing) -> int:
         ids = [row.id for row in await changing.run(trash_query.lying(target, old), {})]
-        await _scrub(changing, target, ids)
-        return len(ids)
+        return await _scrub(changing, target, ids)
 
     scrubbed = 0
     while some := await mine.change(work, at_most=1):
@@ -222,11 +235,21 @@ async def _emptied(mine: Scope, target: Table, old: bool) -> int:
     return scrubbed
 
 
-async def _scrub(changing: Changing, target: Table, ids: Sequence[UUID]) -> None:
-    """What was told of tasks goes too: it says what they said."""
-    await change_all(changing, target, ids, {}, turn="scrubbed")
-    if target is TASKS:
+async def _scrub(changing: Changing, target: Table, ids: Sequence[UUID]) -> int:
+    """How many. With tasks goes all that was said of them: comments, whatever became of these, and their activity.
+
+    A release that knew neither left comments and dependencies of what it deleted as they were.
+    """
+    scrubbed = len(await change_all(changing, target, ids, {}, turn="scrubbed"))
+    if target is TASKS and ids:
+        beside = _by_table(await changing.run(falling.beside_tasks(), {"ids": list(ids)}))
+        for of, these in beside.items():
+            living = [row.id for row in these if row.living]
+            await change_all(changing, TABLES[of], living, {}, turn="deleted")
+        comments = [row.id for row in beside.get("comments", ())]
+        await change_all(changing, COMMENTS, comments, {}, turn="scrubbed")
         await changing.run(activity.forget(), {"ids": list(ids)})
+    return scrubbed
 
 
 def _some(row_id: UUID | None) -> list[UUID]:
