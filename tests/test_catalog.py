@@ -34,6 +34,8 @@ USERS_OWN = {
     "tags",
     "tasks",
 }
+NEVER_CHANGED = {"activity"}
+"""Tables whose rows stay as they were written."""
 BY_AGE = {"idempotency_keys_created"}
 """Indexes for what goes away for everybody at once: the one way to ask for rows whoever's they are."""
 
@@ -75,6 +77,9 @@ UNIQUE_KEYS = text(
     """
 )
 TRIGGERS = text("SELECT tgrelid::regclass::text AS of, tgname::text AS name FROM pg_trigger WHERE NOT tgisinternal")
+NUMBERED = text(
+    "SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'version' AND attnum > 0 AND NOT attisdropped"
+)
 SEQUENCES = text("SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'")
 TABLES = text(
     "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
@@ -173,6 +178,16 @@ def test_no_trigger_stands_on_a_user_s_table_but_the_one_that_asserts_versions(c
 
     assert found
     assert found <= {(each, f"{each}_version_grows") for each in theirs}
+
+
+def test_every_row_that_is_numbered_takes_a_number_of_its_own_that_only_grows(catalog: Connection) -> None:
+    numbered = tables_of_users(catalog) & set(catalog.execute(NUMBERED).scalars())
+    own = {row.of for row in catalog.execute(CONSTRAINTS) if row.columns == ["user_id", "version"] and row.kind in "pu"}
+    growing = {row.of for row in catalog.execute(TRIGGERS) if row.name == f"{row.of}_version_grows"}
+
+    assert numbered
+    assert numbered - own == set()
+    assert numbered - growing - NEVER_CHANGED == set()
 
 
 def test_nothing_is_numbered_by_a_sequence(catalog: Connection) -> None:

@@ -175,6 +175,34 @@ async def test_a_project_takes_those_in_it_along_and_each_gets_a_number(alice: C
     assert [project["depth"] for project in await listed(alice, sort="name")] == [0, 0, 1, 2]
 
 
+async def test_a_project_is_moved_though_one_that_was_in_it_is_in_the_trash_or_gone_for_good(alice: Client) -> None:
+    outer, middle = await alice.project("Outer"), await alice.project("Middle")
+    made = [await alice.project(name, parent_id=middle["id"]) for name in ("Kept", "Gone", "Deep")]
+    below = await alice.project("Below", parent_id=made[2]["id"])
+    for each in (below, *made):
+        assert (await alice.delete(f"/v1/projects/{each['id']}")).status_code == 204
+    assert (await alice.delete(f"/v1/trash/projects/{made[1]['id']}")).status_code == 204
+
+    moved = await alice.patch(f"/v1/projects/{middle['id']}", {"parent_id": outer["id"]})
+
+    assert moved.status_code == 200, moved.text
+    for each, depth in ((made[0], 2), (made[2], 2), (below, 3)):
+        restored = await alice.post(f"/v1/trash/projects/{each['id']}/restore")
+        assert (restored.status_code, restored.json()["depth"]) == (200, depth)
+
+
+async def test_what_would_be_too_deep_in_the_trash_is_in_none_when_its_project_is_moved(alice: Client) -> None:
+    made, other = await chain(alice, 4), await chain_named(alice, "other", 2)
+    await alice.delete(f"/v1/projects/{made[3]['id']}")
+    await alice.delete(f"/v1/projects/{made[2]['id']}")
+
+    moved = await alice.patch(f"/v1/projects/{made[0]['id']}", {"parent_id": other[1]["id"]})
+
+    assert moved.status_code == 200, moved.text
+    back = [(await alice.post(f"/v1/trash/projects/{each['id']}/restore")).json() for each in made[2:]]
+    assert [(each["parent_id"], each["depth"]) for each in back] == [(made[1]["id"], 4), (None, 0)]
+
+
 async def test_a_project_in_itself_or_in_one_that_is_in_it_is_a_conflict(alice: Client) -> None:
     made = await chain(alice, 3)
 

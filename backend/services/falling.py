@@ -5,12 +5,14 @@ the trash names in `deleted_with` what took it along; one without a name was del
 refers to one in the trash.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
     Integer,
+    Table,
     Text,
     Uuid,
     bindparam,
@@ -33,6 +35,8 @@ from backend.services.trash_query import in_trash
 from backend.wall import OWNER
 
 What = Literal["tasks", "projects"]
+OF_TASKS: Final[Mapping[str, Table]] = {"comments": COMMENTS}
+"""What a task takes along by the `task_id` of its rows."""
 ONE: Final[Any] = literal_column("1", Integer())
 NONE: Final[Any] = literal_column("0", Integer())
 NO_ID: Final[Any] = cast(null(), Uuid())
@@ -79,10 +83,13 @@ def with_projects() -> Query:
 
 def _beside(fallen: CTE) -> list[Any]:
     """What is of the tasks that fall. A dependency between two of them comes once for each."""
-    comments = _rows("comments", COMMENTS.c.id, fallen.c.root)
+    things = [
+        _rows(of, each.c.id, fallen.c.root).where(*_living(each.c), each.c.task_id == fallen.c.id)
+        for of, each in OF_TASKS.items()
+    ]
     dependencies = _rows("dependencies", DEPENDENCIES.c.id, fallen.c.root)
     return [
-        comments.where(*_living(COMMENTS.c), COMMENTS.c.task_id == fallen.c.id),
+        *things,
         *(
             dependencies.where(*_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == fallen.c.id)
             for way in (ONWARD, BACK)
@@ -113,7 +120,7 @@ def back_with_task() -> Query:
     task = TASKS.alias("task")
     of_task = task.c.user_id == OWNER, task.c.id == tree.c.id
     tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level).where(*of_task)
-    return _in_order(tasks, _comments(tree))
+    return _in_order(tasks, *_with_them(tree))
 
 
 @statement
@@ -124,12 +131,17 @@ def back_with_project() -> Query:
     back = *in_trash(TASKS), TASKS.c.project_id == tree.c.id, TASKS.c.deleted_with == tree.c.taken_by
     inside = select(TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, tree.c.taken_by).where(*back).cte("inside")
     tasks = select(_word("tasks"), inside.c.id, inside.c.parent_id, inside.c.project_id, NONE)
-    return _in_order(projects, tasks, _comments(inside))
+    return _in_order(projects, tasks, *_with_them(inside))
 
 
-def _comments(tasks: CTE) -> Any:
-    these = *in_trash(COMMENTS), COMMENTS.c.task_id == tasks.c.id, COMMENTS.c.deleted_with == tasks.c.taken_by
-    return select(_word("comments"), COMMENTS.c.id, NO_ID, NO_ID, NONE).where(*these)
+def _with_them(tasks: CTE) -> list[Any]:
+    """What is of the tasks that come back."""
+    return [
+        select(_word(of), each.c.id, NO_ID, NO_ID, NONE).where(
+            *in_trash(each), each.c.task_id == tasks.c.id, each.c.deleted_with == tasks.c.taken_by
+        )
+        for of, each in OF_TASKS.items()
+    ]
 
 
 def _in_order(*parts: Any) -> Query:
@@ -139,16 +151,20 @@ def _in_order(*parts: Any) -> Query:
 
 @statement
 def beside_tasks() -> Query:
-    """What is of the tasks `ids` and was not scrubbed: (of, id, living), comments whatever became of them."""
-    comments = select(_word("comments"), COMMENTS.c.id, COMMENTS.c.deleted_at.is_(None).label("living"))
-    comments = comments.where(COMMENTS.c.user_id == OWNER, COMMENTS.c.task_id == IDS, COMMENTS.c.scrubbed_at.is_(None))
+    """What is of the tasks `ids` and was not scrubbed: (of, id, living), dependencies only while they live."""
+    things = [
+        select(_word(of), each.c.id, each.c.deleted_at.is_(None).label("living")).where(
+            each.c.user_id == OWNER, each.c.task_id == IDS, each.c.scrubbed_at.is_(None)
+        )
+        for of, each in OF_TASKS.items()
+    ]
     dependencies = [
         select(_word("dependencies"), DEPENDENCIES.c.id, true()).where(
             *_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == IDS
         )
         for way in (ONWARD, BACK)
     ]
-    return union_all(comments, *dependencies)  # type: ignore[return-value]
+    return union_all(*things, *dependencies)  # type: ignore[return-value]
 
 
 @statement

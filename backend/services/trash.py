@@ -18,7 +18,6 @@ from backend.schemas.trash import TrashList
 from backend.scope import Changing, Scope
 from backend.services import activity, belonging, dependency_query, falling, trash_query
 from backend.services.changes import Stored, change, change_all
-from backend.services.comment_search import COMMENTS
 from backend.services.dependencies import MOST_ONWARD
 from backend.services.projects import PROJECT, nested
 from backend.services.task_criteria import PROJECTS, TASKS
@@ -33,7 +32,7 @@ ROOTS: Final = ("projects", "tasks")
 TABLES: Final[Mapping[str, Table]] = {
     "projects": PROJECTS,
     "tasks": TASKS,
-    "comments": COMMENTS,
+    **falling.OF_TASKS,
     "dependencies": DEPENDENCIES,
 }
 
@@ -208,12 +207,16 @@ async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
 
 
 async def empty(mine: Scope, *, old: bool = False) -> int:
-    """Scrubs all that is in the trash, by the thousand: how many rows.
+    """Scrubs all that is in the trash, by the thousand: how many tasks and projects.
 
-    `old`: only what is there for longer than 30 days, and what could not be restored anyway.
+    `old`: only what is there for longer than 30 days, and what could not be restored anyway. What can be restored goes
+    before what would come back with it, so that nothing comes back by half in between.
     """
-    targets = trash_query.tables() if old else (PROJECTS, TASKS, COMMENTS)
-    return sum([await _emptied(mine, target, old) for target in targets])
+    targets = [PROJECTS, TASKS, *falling.OF_TASKS.values()]
+    if old:
+        targets += [each for each in trash_query.tables() if each not in targets]
+    scrubbed = {target.name: await _emptied(mine, target, old) for target in targets}
+    return sum(scrubbed[of] for of in ROOTS)
 
 
 async def empty_old(database: Database) -> None:
@@ -246,8 +249,8 @@ async def _scrub(changing: Changing, target: Table, ids: Sequence[UUID]) -> int:
         for of, these in beside.items():
             living = [row.id for row in these if row.living]
             await change_all(changing, TABLES[of], living, {}, turn="deleted")
-        comments = [row.id for row in beside.get("comments", ())]
-        await change_all(changing, COMMENTS, comments, {}, turn="scrubbed")
+            if of in falling.OF_TASKS:
+                await change_all(changing, TABLES[of], [row.id for row in these], {}, turn="scrubbed")
         await changing.run(activity.forget(), {"ids": list(ids)})
     return scrubbed
 
