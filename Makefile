@@ -22,7 +22,7 @@ migrate: $(VENV)/run ## Bring the database to the newest migration
 test: $(VENV)/dev ## Run the tests, in parallel, but for the long ones; ARGS="-k search" chooses
 	$(BIN)/pytest -n auto -m "not long" $(ARGS)
 
-test-long: $(VENV)/dev ## Run the tests that start and kill servers (two minutes)
+test-long: $(VENV)/dev ## Run the tests that start and kill servers, race a hundred times, or look at plans (four minutes)
 	$(BIN)/pytest -n auto -m long $(ARGS)
 
 test-pooled: $(VENV)/dev ## Run the tests through PgBouncer (Debian's pgbouncer, or TEST_POOLER), with and without prepared statements

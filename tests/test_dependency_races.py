@@ -6,12 +6,16 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from backend.rules import graph
 from backend.rules.graph import Edge
 from backend.state import State
 from tests.client import Client
 from tests.test_dependencies import depend, named, path_of, rows_of, some
 from tests.test_input import assert_problem
+
+pytestmark = pytest.mark.long
 
 
 async def living(state: State, client: Client) -> list[Edge]:

@@ -27,6 +27,8 @@ from tests.conftest import settings_for, worker
 from tests.test_input import assert_problem
 from tests.wire import Fate, Wire, wire_to
 
+pytestmark = pytest.mark.long
+
 T = table(Task)
 FATES: tuple[Fate, ...] = ("cut before", "cut within", "cut after")
 STEPS = {

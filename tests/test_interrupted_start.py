@@ -14,7 +14,10 @@ class Interrupt(MetaPathFinder):
 
 sys.meta_path.insert(0, Interrupt())
 sys.argv = ["tend", "--version"]
+import pytest
 from backend.__main__ import main
+
+pytestmark = pytest.mark.long
 main()
 """
 

@@ -31,6 +31,8 @@ from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.task_query import Shape
 from tests import servers
 
+pytestmark = pytest.mark.long  # it fills tables of a hundred thousand rows
+
 NUMBERED: Any = create_engine("postgresql+psycopg://", paramstyle="numeric_dollar").dialect
 USERS, EACH, FILTERS, WAITING, COMMENTS, CHANGES = 100, 1000, 50, 300, 200, 100
 OWNER = UUID(int=42)

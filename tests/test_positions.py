@@ -155,3 +155,13 @@ async def test_projects_are_moved_as_tasks_are(alice: Client) -> None:
     assert [project["name"] for project in listed] == list("cab")
     assert_problem(await alice.post(f"/v1/projects/{made[0]['id']}/move", {"after": str(uuid4())}), 422)
     assert_problem(await alice.post(f"/v1/projects/{uuid4()}/move", {"after": made[0]["id"]}), 404)
+
+
+async def test_a_move_may_name_the_version_that_it_is_for(alice: Client) -> None:
+    made = await some(alice, "abc")
+    path, to = f"/v1/tasks/{made['a']['id']}/move", {"after": made["c"]["id"]}
+
+    assert_problem(await alice.post(path, to, headers={"If-Match": '"0"'}), 412)
+    assert await in_order(alice) == list("abc")
+    assert (await alice.post(path, to, headers={"If-Match": f'"{made["a"]["version"]}"'})).status_code == 200
+    assert await in_order(alice) == list("bca")

@@ -63,7 +63,7 @@ WRITES: Mapping[str, int] = {
     "DELETE /v1/projects/{project_id}": 3,
     "DELETE /v1/trash": 16,
     "POST /v1/trash/tasks/{deleted_task_id}/restore": 7,
-    "POST /v1/trash/projects/{deleted_project_id}/restore": 6,
+    "POST /v1/trash/projects/{deleted_project_id}/restore": 7,
     "DELETE /v1/trash/tasks/{deleted_task_id}": 6,
     "DELETE /v1/trash/projects/{deleted_project_id}": 4,
     "POST /v1/tasks/{task_id}/comments": 3,

@@ -17,6 +17,8 @@ from tests.conftest import settings_for, worker
 from tests.test_positions import in_order
 from tests.test_trash import no_living_row_refers_to_a_tombstone
 
+pytestmark = pytest.mark.long
+
 ROUNDS = 100
 
 

@@ -155,7 +155,8 @@ async def test_a_project_comes_back_unless_another_has_its_name(alice: Client) -
     await delete(alice, f"/v1/projects/{outer['id']}")
     taken = await alice.project("Home")
 
-    assert_problem(await alice.post(f"/v1/trash/projects/{outer['id']}/restore"), 409)
+    refused = assert_problem(await alice.post(f"/v1/trash/projects/{outer['id']}/restore"), 409)
+    assert "names by now: Home." in refused["detail"]
     assert [item["title"] for item in await trash(alice)] == ["Home"]
     lone = (await alice.post(f"/v1/trash/projects/{inner['id']}/restore")).json()
     assert (lone["parent_id"], lone["depth"]) == (None, 0)

@@ -47,7 +47,7 @@ _SAID = {
     403: "Signed in, but not for this: `WWW-Authenticate` names the scope that the token has not.",
     404: "Not there, in the trash, or somebody else's.",
     408: "The request did not come in time; the connection is closed.",
-    409: "It is there already.",
+    409: "It is there already, or what is there stands against it: `detail` says what.",
     412: "The version is not one that If-Match names.",
     413: "The body is too large.",
     415: "The body is in a media type that is not spoken here.",

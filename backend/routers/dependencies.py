@@ -9,7 +9,8 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from backend.deps import NO_PARAMETERS, CanRead, CanWrite, asked_of, documented
 from backend.routers.answers import items_of, json_answer, problems
 from backend.routers.tasks import TaskId
-from backend.schemas.dependencies import DependencyTransfer, RelatedList, RelatedTasks, Transferred
+from backend.schemas.dependencies import DependencyTransfer, RelatedTasks, Transferred
+from backend.schemas.lists import Walked
 from backend.schemas.scalars import Id
 from backend.services import dependencies
 from backend.services.task_dependencies import BACK, ONWARD, Way
@@ -47,7 +48,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 async def _beside(mine: CanRead, task_id: TaskId, request: Request, way: Way) -> Response:
-    items, following = await dependencies.beside(mine, task_id, way, asked_of(request, RelatedList))
+    items, following = await dependencies.beside(mine, task_id, way, asked_of(request, Walked))
     return json_answer(items_of(items, next_cursor=json.dumps(following)))
 
 
@@ -55,7 +56,7 @@ async def _beside(mine: CanRead, task_id: TaskId, request: Request, way: Way) ->
     "/dependencies",
     response_model=RelatedTasks,
     responses=problems(401, 403, 404, 422),
-    openapi_extra=documented(RelatedList),
+    openapi_extra=documented(Walked),
 )
 async def list_dependencies(mine: CanRead, task_id: TaskId, request: Request) -> Response:
     """List the tasks that a task depends on: those to be done before it. Tasks in the trash are not among them."""
@@ -66,7 +67,7 @@ async def list_dependencies(mine: CanRead, task_id: TaskId, request: Request) ->
     "/dependents",
     response_model=RelatedTasks,
     responses=problems(401, 403, 404, 422),
-    openapi_extra=documented(RelatedList),
+    openapi_extra=documented(Walked),
 )
 async def list_dependents(mine: CanRead, task_id: TaskId, request: Request) -> Response:
     """List the tasks that depend on a task: those that wait for it. Tasks in the trash are not among them."""

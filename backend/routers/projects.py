@@ -77,12 +77,12 @@ async def edit_project(
 @router.post(
     "/{project_id}/move",
     response_model=ProjectRead,
-    responses={**problems(401, 403, 404, 413, 415, 422), 200: with_headers("ETag")},
+    responses={**problems(401, 403, 404, 412, 413, 415, 422), 200: with_headers("ETag")},
     dependencies=NO_PARAMETERS,
 )
-async def move_project(mine: CanWrite, project_id: ProjectId, to: Move) -> Response:
+async def move_project(mine: CanWrite, project_id: ProjectId, to: Move, if_match: IfMatch = None) -> Response:
     """Move a project in the order by hand: right behind another, or right before it."""
-    stored = await moving.move(mine, PROJECT, projects.place, project_id, to)
+    stored = await moving.move(mine, PROJECT, projects.place, project_id, to, expected_versions(if_match))
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 

@@ -234,12 +234,12 @@ async def list_subtasks(mine: CanRead, task_id: TaskId, request: Request) -> Res
 @router.post(
     "/{task_id:task}/move",
     response_model=TaskRead,
-    responses={**problems(401, 403, 404, 413, 415, 422), 200: with_headers("ETag")},
+    responses={**problems(401, 403, 404, 412, 413, 415, 422), 200: with_headers("ETag")},
     dependencies=NO_PARAMETERS,
 )
-async def move_task(mine: CanWrite, task_id: TaskId, to: Move) -> Response:
+async def move_task(mine: CanWrite, task_id: TaskId, to: Move, if_match: IfMatch = None) -> Response:
     """Move a task in the order by hand (`sort=position`): right behind another, or right before it."""
-    stored = await moving.move(mine, TASK, place, task_id, to)
+    stored = await moving.move(mine, TASK, place, task_id, to, expected_versions(if_match))
     return json_answer(stored.body, headers={"ETag": etag(stored.version)})
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from backend.schemas.scalars import Characters, FromDigits, Text, Wire
+from backend.schemas.scalars import Wire
 
 READ_EXAMPLE: dict[str, Any] = {
     "task_id": "01997f3e-5a2b-7c31-9d04-8b1f6f1c2a55",
@@ -47,10 +47,3 @@ class ActivityRead(Wire):
 class ActivityPage(Wire):
     items: list[ActivityRead] = Field(description="Newest first.")
     next_cursor: str | None = Field(description="null at the end.")
-
-
-class ActivityList(Wire):
-    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(100, description="How many changes.")
-    cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
-        None, description="`next_cursor` of the answer before."
-    )

@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from backend.schemas.filters import Direction
-from backend.schemas.scalars import Characters, Filled, FromDigits, Id, NotNull, Text, Wire
+from backend.schemas.lists import Walked
+from backend.schemas.scalars import Characters, Filled, Id, NotNull, Wire
 
 EXAMPLE: dict[str, Any] = {"body": "The one in the kitchen has new leaves."}
 READ_EXAMPLE: dict[str, Any] = {
@@ -51,12 +52,8 @@ class CommentRead(Wire):
     updated_at: datetime
 
 
-class CommentList(Wire):
+class CommentList(Walked):
     order: Direction = Field("asc", description="`asc` is oldest first, `desc` newest first.")
-    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(100, description="How many comments.")
-    cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
-        None, description="`next_cursor` of the answer before, of the same task in the same order."
-    )
 
 
 class Comments(Wire):

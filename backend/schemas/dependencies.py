@@ -1,18 +1,9 @@
 """Dependencies between tasks on the wire."""
 
-from typing import Annotated
-
 from pydantic import ConfigDict, Field
 
-from backend.schemas.scalars import Characters, FromDigits, Id, Text, Wire
+from backend.schemas.scalars import Id, Wire
 from backend.schemas.tasks import TaskRead
-
-
-class RelatedList(Wire):
-    limit: Annotated[int, Field(ge=1, le=200), FromDigits] = Field(100, description="How many tasks.")
-    cursor: Annotated[Text, Characters(1, 2_000)] | None = Field(
-        None, description="`next_cursor` of the answer before."
-    )
 
 
 class RelatedTasks(Wire):

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from backend.db import Database
 from backend.door import ACTIVITY, CLOCK, COUNTER, Query, as_json, iso, statement, text_of
 from backend.rules import cursor
-from backend.schemas.activity import ActivityList
+from backend.schemas.lists import Walked
 from backend.scope import Scope, account_gone
 from backend.services.access_tokens import TOKENS
 from backend.services.sessions import SESSIONS
@@ -47,7 +47,7 @@ NAMES: Final = "account"
 """The scope that a token needs to learn the names of devices and tokens."""
 
 
-async def newest(mine: Scope, asked: ActivityList, task_id: UUID | None = None) -> tuple[list[str], str | None]:
+async def newest(mine: Scope, asked: Walked, task_id: UUID | None = None) -> tuple[list[str], str | None]:
     """JSON, one a change of this task or of any, newest first, and a cursor to those before. One statement.
 
     Raises NotFound when the task is not there or in the trash, and Invalid for the cursor of something else.

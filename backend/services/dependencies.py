@@ -11,7 +11,7 @@ from uuid import UUID
 from backend.errors import Circle, Conflict, Invalid, NotFound
 from backend.rules import cursor, graph
 from backend.rules.graph import Edge
-from backend.schemas.dependencies import RelatedList
+from backend.schemas.lists import Walked
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
 from backend.services import dependency_query as query
@@ -24,7 +24,7 @@ MOST_ONWARD: Final = 10_000
 """Dependencies that are gone through for a circle: a tenth of a second, of which a fifth is the worker's."""
 
 
-async def beside(mine: Scope, task_id: UUID, way: Way, asked: RelatedList) -> tuple[list[str], str | None]:
+async def beside(mine: Scope, task_id: UUID, way: Way, asked: Walked) -> tuple[list[str], str | None]:
     """JSON, one a task, and a cursor to those after them. One statement. Raises NotFound and Invalid."""
     bound = f"{mine.user_id} {task_id} {way.far}".encode()
     values: dict[str, Any] = {"in_task": task_id, "in_limit": asked.limit + 1}  # the one more tells of others

@@ -23,10 +23,11 @@ Place = Callable[[Any], ColumnElement[str]]
 """What a row of the table is sorted by, as an index has it."""
 
 
-async def move(mine: Scope, kind: Kind, place: Place, row_id: UUID, to: Move) -> Stored:
+async def move(mine: Scope, kind: Kind, place: Place, row_id: UUID, to: Move, expected: Sequence[int] | None) -> Stored:
     """Changes the row alone, but where the keys around it have become long: these are then made anew.
 
-    Raises NotFound for the row, and Invalid for the one that it should stand beside.
+    Raises NotFound for the row, PreconditionFailed when its version is not among `expected`, and Invalid for the one
+    that it should stand beside.
     """
     name, anchor = ("after", to.after) if to.after else ("before", to.before)
 
@@ -41,7 +42,7 @@ async def move(mine: Scope, kind: Kind, place: Place, row_id: UUID, to: Move) ->
         key = _key(*(ends if name == "after" else reversed(ends)))
         if key is None:
             key = await _make_room(changing, kind.table, place, row_id, anchor, ends, name == "after")
-        return await change(changing.run, kind, row_id, {"position": key})
+        return await change(changing.run, kind, row_id, {"position": key}, expected)
 
     return await mine.change(work, at_most=1)
 

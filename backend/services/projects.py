@@ -145,6 +145,15 @@ def _one() -> Query:
 
 
 @statement
+def taken() -> Query:
+    """The names of the projects `ids`, which are in the trash, that others have meanwhile."""
+    others = PROJECTS.alias("others")
+    same = others.c.user_id == OWNER, others.c.name == PROJECTS.c.name, others.c.deleted_at.is_(None)
+    these = PROJECTS.c.user_id == OWNER, PROJECTS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid())))
+    return select(PROJECTS.c.name).where(*these, *same).order_by(PROJECTS.c.name)
+
+
+@statement
 def nested() -> Query:
     """The projects `ids` (level 0) and all that are in them."""
     about = ("id", "version", "parent_id", "depth")

@@ -19,7 +19,7 @@ from backend.scope import Changing, Scope
 from backend.services import activity, belonging, dependency_query, falling, trash_query
 from backend.services.changes import Stored, change, change_all
 from backend.services.dependencies import MOST_ONWARD
-from backend.services.projects import PROJECT, nested
+from backend.services.projects import PROJECT, nested, taken
 from backend.services.task_criteria import PROJECTS, TASKS
 from backend.services.task_dependencies import DEPENDENCIES
 from backend.services.task_family import homes
@@ -141,7 +141,7 @@ async def restore_task(mine: Scope, task_id: UUID) -> Stored:
 async def restore_project(mine: Scope, project_id: UUID) -> Stored:
     """With what was taken along. Where the project that it was in is no more, it is in none.
 
-    Raises NotFound, and the database refuses a name that another has meanwhile.
+    Raises NotFound, and Conflict for names that others have meanwhile.
     """
 
     async def work(changing: Changing) -> Stored:
@@ -150,6 +150,8 @@ async def restore_project(mine: Scope, project_id: UUID) -> Stored:
             raise _not_there()
         projects, tasks = ([row for row in rows if row.of == of] for of in ("projects", "tasks"))
         this, found = projects[0], {row.id for row in tasks}
+        if names := [row.name for row in await changing.run(taken(), {"ids": [row.id for row in projects]})]:
+            raise Conflict(f"There are projects of these names by now: {', '.join(names)}. Rename them first.")
         above = await changing.run(nested(), {"ids": _some(this.parent_id)}) if this.parent_id else []
         height = max(row.level for row in projects)
         depth = above[0].depth + 1 if above and above[0].depth + 1 + height <= DEEPEST else 0
