@@ -19,6 +19,8 @@ import pytest
 from tests import served
 from tests.served import Served, processes_of, run, serving
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -16,6 +17,8 @@ from backend.state import State
 from tests.client import Client, Json, fresh_account
 from tests.structure_oracle import Oracle, Row
 from tests.test_trash import no_living_row_refers_to_a_tombstone
+
+pytestmark = pytest.mark.long
 
 EXAMPLES = int(os.environ.get("STRUCTURE_EXAMPLES", "15"))
 numbers = count()
