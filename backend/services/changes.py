@@ -93,5 +93,10 @@ async def change_all(
     return {row.id for row in rows}
 
 
+def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What `door.create` binds."""
+    return {f"new_{name}": value for name, value in row.items()}
+
+
 def values_of(sent: Mapping[str, Any]) -> dict[str, Any]:
     return {f"set_{name}": value for name, value in sent.items() if name not in GONE}

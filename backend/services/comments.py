@@ -26,7 +26,6 @@ from sqlalchemy import (
 
 from backend import door
 from backend.door import COUNTER, Query, as_json, iso, statement, text_of
-from backend.rules import cursor
 from backend.schemas.comments import CommentCreate, CommentList, CommentPatch
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
@@ -34,7 +33,7 @@ from backend.services.changes import GONE, Kind, Stored, change, unchanged
 from backend.services.comment_search import COMMENTS
 from backend.services.task_criteria import TASKS, living
 from backend.services.tasks import TASK
-from backend.services.walking import position
+from backend.services.walking import walked
 from backend.sql import Row
 from backend.wall import OWNER
 
@@ -63,20 +62,11 @@ async def of(mine: Scope, task_id: UUID, asked: CommentList) -> tuple[list[str],
     """JSON, one a comment, and a cursor to those after them. One statement. Raises NotFound, and Invalid for the
     cursor.
     """
-    bound = f"{mine.user_id} comments {task_id} {asked.order}".encode()
-    values: dict[str, Any] = {"task_id": task_id, "in_limit": asked.limit + 1}  # the one more tells of others
-    if asked.cursor:
-        after = position(bound, asked.cursor)
-        values |= {"after_key": after.key, "after_id": after.id}
-    rows = await mine.read(listed(asked.order == "desc", asked.cursor is not None), values)
-    if not rows:
-        raise TASK.missing
-    found = [row for row in rows if row.body is not None]
-    following = None
-    if len(found) > asked.limit:
-        row_id, _, key = found[asked.limit - 1].place.partition(" ")
-        following = cursor.seal(bound, cursor.Position(row_id, key, None))
-    return [row.body for row in found[: asked.limit]], following
+
+    def page(after: bool) -> Query:
+        return listed(asked.order == "desc", after)
+
+    return await walked(mine, page, asked, f"comments {task_id} {asked.order}", {"task_id": task_id}, TASK.missing)
 
 
 async def read(mine: Scope, task_id: UUID, comment_id: UUID) -> Stored:

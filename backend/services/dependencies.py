@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from backend.door import Query
 from backend.errors import Circle, Conflict, Invalid, NotFound
-from backend.rules import cursor, graph
+from backend.rules import graph
 from backend.rules.graph import Edge
 from backend.schemas.lists import Walked
 from backend.scope import Changing, Scope
@@ -17,7 +18,7 @@ from backend.security.opaque import new_id
 from backend.services import dependency_query as query
 from backend.services.changes import change_all
 from backend.services.task_dependencies import DEPENDENCIES, Way
-from backend.services.walking import position
+from backend.services.walking import walked
 
 MOST: Final = 100  # of a task, each way
 MOST_ONWARD: Final = 10_000
@@ -26,18 +27,11 @@ MOST_ONWARD: Final = 10_000
 
 async def beside(mine: Scope, task_id: UUID, way: Way, asked: Walked) -> tuple[list[str], str | None]:
     """JSON, one a task, and a cursor to those after them. One statement. Raises NotFound and Invalid."""
-    bound = f"{mine.user_id} {task_id} {way.far}".encode()
-    values: dict[str, Any] = {"in_task": task_id, "in_limit": asked.limit + 1}  # the one more tells of others
-    if asked.cursor:
-        values["after_id"] = position(bound, asked.cursor).id
-    rows = await mine.read(query.beside(way, asked.cursor is not None), values)
-    if not rows:
-        raise _no_task()
-    found = [row for row in rows if row.place]
-    following = None
-    if len(found) > asked.limit:
-        following = cursor.seal(bound, cursor.Position(str(found[asked.limit - 1].place), "", None))
-    return [row.body for row in found[: asked.limit]], following
+
+    def page(after: bool) -> Query:
+        return query.beside(way, after)
+
+    return await walked(mine, page, asked, f"{task_id} {way.far}", {"in_task": task_id}, _no_task())
 
 
 async def add(mine: Scope, task_id: UUID, other_id: UUID) -> bool:

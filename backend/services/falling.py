@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
-    ColumnElement,
     Integer,
     Table,
     Text,
@@ -31,7 +30,7 @@ from backend.door import Query, statement
 from backend.services.comment_search import COMMENTS
 from backend.services.task_criteria import PROJECTS, TASKS, by_id
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
-from backend.services.trash_query import in_trash
+from backend.services.trash_query import in_trash, lives
 from backend.wall import OWNER
 
 What = Literal["tasks", "projects"]
@@ -41,10 +40,6 @@ ONE: Final[Any] = literal_column("1", Integer())
 NONE: Final[Any] = literal_column("0", Integer())
 NO_ID: Final[Any] = cast(null(), Uuid())
 IDS: Final = func.any(bindparam("ids", type_=ARRAY(Uuid())))
-
-
-def _living(row: Any) -> tuple[ColumnElement[bool], ...]:
-    return row.user_id == OWNER, row.deleted_at.is_(None)
 
 
 def _word(of: str) -> Any:
@@ -62,7 +57,7 @@ def with_tasks() -> Query:
     found = tree.cte("tree", recursive=True)
     part = TASKS.alias("part")
     below = select(part.c.id, found.c.root, found.c.level + ONE)
-    found = found.union_all(below.where(*_living(part.c), part.c.parent_id == found.c.id))
+    found = found.union_all(below.where(*lives(part.c), part.c.parent_id == found.c.id))
     height = func.row_number().over(partition_by=found.c.id, order_by=found.c.level.desc()).label("height")
     come_upon = select(found.c.id, found.c.root, height).subquery("come_upon")
     fallen = select(come_upon.c.id, come_upon.c.root).where(come_upon.c.height == ONE).cte("fallen")
@@ -72,11 +67,11 @@ def with_tasks() -> Query:
 @statement
 def with_projects() -> Query:
     """What falls with the projects `ids`, as `with_tasks` has it: the projects in them, and the tasks of all."""
-    tree = select(PROJECTS.c.id, PROJECTS.c.id.label("root")).where(*_living(PROJECTS.c), PROJECTS.c.id == IDS)
+    tree = select(PROJECTS.c.id, PROJECTS.c.id.label("root")).where(*lives(PROJECTS.c), PROJECTS.c.id == IDS)
     found = tree.cte("tree", recursive=True)
     inner = PROJECTS.alias("inner_project")
-    found = found.union_all(select(inner.c.id, found.c.root).where(*_living(inner.c), inner.c.parent_id == found.c.id))
-    inside = select(TASKS.c.id, found.c.root).where(*_living(TASKS.c), TASKS.c.project_id == found.c.id).cte("fallen")
+    found = found.union_all(select(inner.c.id, found.c.root).where(*lives(inner.c), inner.c.parent_id == found.c.id))
+    inside = select(TASKS.c.id, found.c.root).where(*lives(TASKS.c), TASKS.c.project_id == found.c.id).cte("fallen")
     projects, tasks = (_rows(of, these.c.id, these.c.root) for of, these in (("projects", found), ("tasks", inside)))
     return union_all(projects, tasks, *_beside(inside))  # type: ignore[return-value]
 
@@ -84,14 +79,14 @@ def with_projects() -> Query:
 def _beside(fallen: CTE) -> list[Any]:
     """What is of the tasks that fall. A dependency between two of them comes once for each."""
     things = [
-        _rows(of, each.c.id, fallen.c.root).where(*_living(each.c), each.c.task_id == fallen.c.id)
+        _rows(of, each.c.id, fallen.c.root).where(*lives(each.c), each.c.task_id == fallen.c.id)
         for of, each in OF_TASKS.items()
     ]
     dependencies = _rows("dependencies", DEPENDENCIES.c.id, fallen.c.root)
     return [
         *things,
         *(
-            dependencies.where(*_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == fallen.c.id)
+            dependencies.where(*lives(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == fallen.c.id)
             for way in (ONWARD, BACK)
         ),
     ]
@@ -160,7 +155,7 @@ def beside_tasks() -> Query:
     ]
     dependencies = [
         select(_word("dependencies"), DEPENDENCIES.c.id, true()).where(
-            *_living(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == IDS
+            *lives(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == IDS
         )
         for way in (ONWARD, BACK)
     ]
@@ -179,7 +174,7 @@ def severed() -> Query:
     joined = [
         condition
         for end, column in zip(ends, (DEPENDENCIES.c.task_id, DEPENDENCIES.c.depends_on_id), strict=True)
-        for condition in (*_living(end.c), end.c.id == column)
+        for condition in (*lives(end.c), end.c.id == column)
     ]
     theirs = or_(DEPENDENCIES.c.task_id == IDS, DEPENDENCIES.c.depends_on_id == IDS)
     columns = DEPENDENCIES.c.id, DEPENDENCIES.c.task_id, DEPENDENCIES.c.depends_on_id

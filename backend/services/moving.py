@@ -12,7 +12,7 @@ from backend.rules import order
 from backend.schemas.lists import Move
 from backend.scope import Changing, Scope
 from backend.services.changes import Kind, Stored, change, change_all
-from backend.wall import OWNER
+from backend.services.trash_query import lives
 
 LONG: Final = 64
 """Characters of a key. One that would be longer makes room first, in its neighbourhood."""
@@ -75,16 +75,12 @@ async def _make_room(
     return free
 
 
-def _living(row: Any) -> tuple[ColumnElement[bool], ...]:
-    return row.user_id == OWNER, row.deleted_at.is_(None)
-
-
 @statement
 def _neighbours(target: Table, place: Place, after: bool) -> Query:
     """The key of the row `anchor_id`, and of the one behind it, or before; the row `row_id` itself is passed over."""
     anchor = (
         select(place(target.c).label("place"), target.c.id)
-        .where(*_living(target.c), target.c.id == bindparam("anchor_id", type_=Uuid()))
+        .where(*lives(target.c), target.c.id == bindparam("anchor_id", type_=Uuid()))
         .subquery("anchor")
     )
     next_to = target.alias("next_to")
@@ -92,7 +88,7 @@ def _neighbours(target: Table, place: Place, after: bool) -> Query:
     ordering = [place(next_to.c), next_to.c.id] if after else [place(next_to.c).desc(), next_to.c.id.desc()]
     nearest = (
         select(place(next_to.c))
-        .where(*_living(next_to.c), next_to.c.id != bindparam("row_id", type_=Uuid()))
+        .where(*lives(next_to.c), next_to.c.id != bindparam("row_id", type_=Uuid()))
         .where(there > here if after else there < here)
         .order_by(*ordering)
         .limit(literal_column("1", Integer()))
@@ -108,14 +104,14 @@ def _neighbourhood(target: Table, place: Place) -> Query:
     key = place(target.c)
     short = func.length(key) <= literal_column(str(SHORT), Integer())
     low, high = (bindparam(name, type_=key.type) for name in ("low", "high"))
-    left = select(func.max(key)).where(*_living(target.c), key < low, short).scalar_subquery()
-    right = select(func.min(key)).where(*_living(target.c), key > high, short).scalar_subquery()
+    left = select(func.max(key)).where(*lives(target.c), key < low, short).scalar_subquery()
+    right = select(func.min(key)).where(*lives(target.c), key > high, short).scalar_subquery()
     ends = select(left.label("left"), right.label("right")).subquery("ends")
     row = target.alias("near")
     inside = func.coalesce(place(row.c) > ends.c.left, true()), func.coalesce(place(row.c) < ends.c.right, true())
     near = (
         select(row.c.id, place(row.c).label("place"))
-        .where(*_living(row.c), row.c.id != bindparam("row_id", type_=Uuid()), *inside)
+        .where(*lives(row.c), row.c.id != bindparam("row_id", type_=Uuid()), *inside)
         .correlate(ends)
         .lateral("inside")
     )

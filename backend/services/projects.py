@@ -1,6 +1,6 @@
 """Verbs on projects. Every write goes through the door; nothing here commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from backend.rules.text import sort_key
 from backend.schemas.projects import ProjectCreate, ProjectList, ProjectPatch
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
-from backend.services.changes import Kind, Stored, as_stored, change, change_all, unchanged
+from backend.services.changes import Kind, Stored, as_stored, change, change_all, new_values, unchanged
 from backend.services.task_criteria import PROJECTS, TASKS
 from backend.services.walking import listed_rows, walked
 from backend.sql import Row
@@ -50,11 +50,11 @@ async def create(mine: Scope, wanted: ProjectCreate) -> tuple[UUID, Stored]:
     row = {**_derived(wanted.model_dump()), "id": wanted.id or new_id(), "parent_depth": None, "depth": 0}
     make, parent_id = door.create(PROJECTS, GIVEN, shown), wanted.parent_id
     if parent_id is None:
-        return row["id"], as_stored(await mine.write(make, _new(row)), PROJECT)
+        return row["id"], as_stored(await mine.write(make, new_values(row)), PROJECT)
 
     async def work(changing: Changing) -> Sequence[Row]:
         depth = await _depth_below(changing, parent_id)
-        return await changing.run(make, _new({**row, "parent_depth": depth - 1, "depth": depth}))
+        return await changing.run(make, new_values({**row, "parent_depth": depth - 1, "depth": depth}))
 
     return row["id"], as_stored(await mine.change(work, at_most=1), PROJECT)
 
@@ -127,10 +127,6 @@ async def _depth_below(changing: Changing, parent_id: UUID, height: int = 0) -> 
 def _derived(given: dict[str, Any]) -> dict[str, Any]:
     """With the column that nobody sends."""
     return {**given, "name_key": sort_key(given["name"])} if "name" in given else given
-
-
-def _new(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in row.items()}
 
 
 def _living() -> list[ColumnElement[bool]]:

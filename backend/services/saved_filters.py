@@ -17,7 +17,7 @@ from backend.schemas.saved_filters import SavedFilterCreate, SavedFilterPatch
 from backend.scope import Scope, account_gone
 from backend.security.opaque import new_id
 from backend.services.asked import today_in
-from backend.services.changes import GONE, Kind, Stored, as_stored, change, unchanged
+from backend.services.changes import GONE, Kind, Stored, as_stored, change, new_values, unchanged
 from backend.services.task_query import FILTERS
 from backend.services.walking import listed_rows, walked
 from backend.wall import OWNER
@@ -28,7 +28,7 @@ GIVEN = ("id", "name", "name_key", "filter", "sort", "order")
 async def create(mine: Scope, wanted: SavedFilterCreate) -> tuple[UUID, Stored]:
     """One statement. A taken id or name is the database's to refuse. Raises Invalid for the filter's text."""
     row = _derived(mine, {**wanted.model_dump(), "id": wanted.id or new_id()})
-    made = await mine.write(door.create(FILTERS, GIVEN, shown), {f"new_{name}": value for name, value in row.items()})
+    made = await mine.write(door.create(FILTERS, GIVEN, shown), new_values(row))
     if not made:
         raise account_gone()
     return row["id"], Stored(made[0].version, made[0].body)

@@ -14,7 +14,7 @@ from backend.scope import Changing, Scope, account_gone
 from backend.security.opaque import new_id
 from backend.services import belonging
 from backend.services.belonging import PLACES
-from backend.services.changes import Kind, Stored, as_stored, change, change_all, unchanged
+from backend.services.changes import Kind, Stored, as_stored, change, change_all, new_values, unchanged
 from backend.services.task_criteria import TASKS
 from backend.services.task_query import one, these
 from backend.services.task_wire import shown
@@ -37,10 +37,10 @@ async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
 
         async def work(changing: Changing) -> Sequence[Row]:
             [settled] = await belonging.settled(changing, [row], [("body",)])
-            return await changing.run(door.create(TASKS, GIVEN, shown), _new(settled))
+            return await changing.run(door.create(TASKS, GIVEN, shown), new_values(settled))
 
         return row["id"], as_stored(await mine.change(work, at_most=1), TASK)
-    [made] = await _made(mine, door.create(TASKS, GIVEN, shown), _new(row), [row["id"]], [task])
+    [made] = await _made(mine, door.create(TASKS, GIVEN, shown), new_values(row), [row["id"]], [task])
     return row["id"], Stored(made.version, made.body)
 
 
@@ -152,10 +152,6 @@ def all_there(ids: Sequence[UUID], found: set[UUID]) -> None:
 
 def _is_placed(task: TaskCreate) -> bool:
     return task.project_id is not None or task.parent_id is not None
-
-
-def _new(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in row.items()}
 
 
 def _new_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

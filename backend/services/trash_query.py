@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     DateTime,
     Integer,
     Interval,
@@ -36,6 +37,11 @@ ROWS: Final[Any] = literal_column("1000", Integer())
 def tables() -> list[Table]:
     """All whose tombstones are scrubbed: a new one is among them by having the column."""
     return [each for _, each in sorted(SQLModel.metadata.tables.items()) if "scrubbed_at" in each.c]
+
+
+def lives(row: Any) -> tuple[ColumnElement[bool], ...]:
+    """The owner's rows that are not in the trash, from the columns of a table or an alias."""
+    return row.user_id == OWNER, row.deleted_at.is_(None)
 
 
 def in_trash(target: Any) -> tuple[Any, ...]:

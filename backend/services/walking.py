@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Text, cast, literal_column, select, true
 
 from backend.door import COUNTER, Query, text_of
-from backend.errors import Invalid
+from backend.errors import Invalid, NotFound
 from backend.rules import cursor
 from backend.schemas.lists import Walked
 from backend.scope import Scope
@@ -14,12 +14,17 @@ from backend.wall import OWNER
 
 
 async def walked(
-    mine: Scope, page: Callable[[bool], Query], asked: Walked, name: str, values: Mapping[str, Any]
+    mine: Scope,
+    page: Callable[[bool], Query],
+    asked: Walked,
+    name: str,
+    values: Mapping[str, Any],
+    missing: NotFound | None = None,
 ) -> tuple[list[str], str | None]:
     """JSON, one a row, and a cursor to those after them. One statement: `page`, made for whether it goes on.
 
     `name` says of which list the cursor is, with all that its order and its rows depend on. Raises Invalid for
-    one of another list.
+    one of another list, and `missing` without a row: such a list has one of nulls when nothing is on it.
     """
     bound = f"{mine.user_id} {name}".encode()
     bounds = {**values, "in_limit": asked.limit + 1}  # the one more tells whether there are others
@@ -27,11 +32,14 @@ async def walked(
         after = position(bound, asked.cursor)
         bounds |= {"after_key": after.key, "after_id": after.id}
     rows = await mine.read(page(asked.cursor is not None), bounds)
+    if missing and not rows:
+        raise missing
+    found = [row for row in rows if row.place is not None]
     following = None
-    if len(rows) > asked.limit:
-        row_id, _, key = rows[asked.limit - 1].place.partition(" ")
+    if len(found) > asked.limit:
+        row_id, _, key = str(found[asked.limit - 1].place).partition(" ")
         following = cursor.seal(bound, cursor.Position(row_id, key, None))
-    return [row.body for row in rows[: asked.limit]], following
+    return [row.body for row in found[: asked.limit]], following
 
 
 def position(bound: bytes, text: str) -> cursor.Position:
