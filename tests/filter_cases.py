@@ -274,7 +274,7 @@ def waiting(made: list[Json], place: int) -> Json:
     """Whether the task at this place waits for an open one, and whether an open one waits for it."""
     opened = [not row["completed_at"] and not row["deleted"] for row in made]
     before = {place - back for back in made[place]["depends_on"] if back > 0}
-    after = {n for n, row in enumerate(made) if n - place in row["depends_on"]}
+    after = {n for n, row in enumerate(made) if n > place and n - place in row["depends_on"]}
     return {
         "blocked": opened[place] and any(opened[n] for n in before if n >= 0),
         "blocking": opened[place] and any(opened[n] for n in after),
