@@ -10,6 +10,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    case,
     cast,
     func,
     literal_column,
@@ -55,7 +56,9 @@ def ranked(query: Any, any_word: Any) -> Select[Any]:
 def rank_in(ranks: Any) -> ColumnElement[float]:
     """Of a task's comments, 0 where none says it."""
     none: Any = literal_column("0")
-    return func.coalesce(cast(func.jsonb_object_field_text(ranks, cast(TASKS.c.id, Text())), Double()), none)
+    of_task: Any = func.coalesce(cast(func.jsonb_object_field_text(ranks, cast(TASKS.c.id, Text())), Double()), none)
+    # Mostly no comment says it: an id made text for each task that is found was 3 % of a search.
+    return case((ranks.is_(None), none), else_=of_task)
 
 
 def says_or_is_among(query: Any, ids: Any) -> ColumnElement[bool]:
