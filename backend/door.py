@@ -9,19 +9,13 @@ insert, `set_…` a value to change.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
     DateTime,
-    Delete,
-    FromClause,
-    Insert,
     Integer,
-    Interval,
-    Select,
     Table,
     Text,
     Update,
@@ -38,53 +32,19 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
-from backend.models import Activity, SyncState, table
-from backend.wall import OWNER, checked
-
-Query = Select[*tuple[Any, ...]]
-SHAPES = 512  # statements kept: a client could ask for a million shapes
-P = ParamSpec("P")
-Built = TypeVar("Built", bound=Query | Update | Insert | Delete)
+from backend.models import Activity, table
+from backend.statements import COUNTER, Query, as_json, iso, statement, text_of
+from backend.wall import OWNER
 
 Turn = Literal["", "deleted", "restored", "left", "scrubbed"]
 
-COUNTER, ACTIVITY = table(SyncState), table(Activity)
-ISO = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text())
-CLOCK = func.clock_timestamp()  # now() is older than the wait for a lock
-SECOND = cast_to(literal_column("'1 second'"), Interval())
+ACTIVITY = table(Activity)
 ROWS = bindparam("rows", type_=JSONB)
 BY_SESSION, BY_TOKEN = (bindparam(f"by_{kind}", type_=Uuid()) for kind in ("session", "token"))
 """Who asks, for the activity. `scope.py` gives them their values."""
-
-
-def statement(build: Callable[P, Built]) -> Callable[P, Built]:
-    """A function that builds a statement: once per shape, and read by the wall when it is built.
-
-    Building costs as much as running; afterwards the same object is bound to new values.
-    """
-
-    def built(*args: P.args, **kwargs: P.kwargs) -> Built:
-        return checked(build(*args, **kwargs))
-
-    return cast(Callable[P, Built], lru_cache(SHAPES)(built))
-
-
-def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]], *beside: FromClause) -> Any:
-    """A lateral row of these columns of `source`, or of what is joined to it; `text_of` gives it as JSON text."""
-    return select(*columns).correlate(source, *beside).lateral("item")
-
-
-def text_of(item: Any) -> ColumnElement[str]:
-    return func.row_to_json(item.table_valued()).cast(Text()).label("body")
-
-
-def iso(moment: Any) -> ColumnElement[str]:
-    """UTC with six decimals, whatever zone the connection is in."""
-    return func.to_char(func.timezone(literal_column("'UTC'"), moment), ISO).label(moment.key)
 
 
 @statement

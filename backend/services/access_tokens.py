@@ -7,7 +7,6 @@ from uuid import UUID
 from sqlalchemy import LargeBinary, Uuid, and_, bindparam, delete, func, insert, select, true
 
 from backend.db import Database
-from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, Invalid, NotFound
 from backend.models import AccessToken, User, table
 from backend.schemas.access_tokens import DEFAULT_DAYS, MOST_DAYS, AccessTokenCreate
@@ -16,6 +15,7 @@ from backend.security.opaque import digest, new_id, personal_token
 from backend.services import audit
 from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import Known
+from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 TOKENS, USERS = table(AccessToken), table(User)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import Interval, Text, Uuid, bindparam, select, true, update
 
-from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import NotAllowed
 from backend.rules import messages
 from backend.schemas.accounts import AccountPatch, PasswordChange, Register
@@ -21,6 +20,7 @@ from backend.services.recognition import REMEMBERED_SECONDS
 from backend.services.sessions import SESSIONS, ending
 from backend.services.throttles import Try
 from backend.state import State
+from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 

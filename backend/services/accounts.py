@@ -22,7 +22,6 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.models import OutsideIdentity, SyncState, User, table
 from backend.schemas.scalars import normal_email
 from backend.scope import Scope, account_gone
@@ -31,6 +30,7 @@ from backend.services import audit
 from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import ending
 from backend.sql import Row
+from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 USERS, COUNTERS, IDENTITIES = table(User), table(SyncState), table(OutsideIdentity)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.db import Database
-from backend.door import ACTIVITY, CLOCK, COUNTER, Query, as_json, iso, statement, text_of
+from backend.door import ACTIVITY
 from backend.rules import cursor
 from backend.schemas.lists import Walked
 from backend.scope import Scope, account_gone
@@ -37,6 +37,7 @@ from backend.services.sessions import SESSIONS
 from backend.services.task_criteria import TASKS, living
 from backend.services.tasks import TASK
 from backend.services.walking import position
+from backend.statements import CLOCK, COUNTER, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 KEPT: Final = timedelta(days=366)

@@ -7,7 +7,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from backend.door import Query
 from backend.errors import Invalid
 from backend.models import SCHEMA_VERSION
 from backend.rules import days, search
@@ -19,6 +18,7 @@ from backend.rules.tree import AllOf, AnyOf, Node, Not, Term
 from backend.schemas.filters import FUZZY_WORDS, Direction, Sort, TaskFilter
 from backend.services.task_criteria import canonical, form_of, names_in, values_of
 from backend.services.task_query import SORTS, Shape, page
+from backend.statements import Query
 
 KEPT = 1024  # questions
 SHORT = 120  # characters of a filter; a longer one can make a statement of half a megabyte

@@ -10,13 +10,13 @@ from uuid import UUID
 
 from sqlalchemy import CTE, ColumnElement, FromClause, Integer, Uuid, bindparam, insert, select, true
 
-from backend.door import Query, as_json, iso, statement, text_of
 from backend.models import AuditEvent, User, table
 from backend.rules import cursor
 from backend.scope import Scope
 from backend.security.opaque import new_id
 from backend.services.walking import position
 from backend.sql import Row
+from backend.statements import Query, as_json, iso, statement, text_of
 from backend.telemetry import logs
 from backend.wall import OWNER
 

@@ -24,7 +24,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from backend import door
 from backend.config import Settings
 from backend.db import Database
-from backend.door import Query, statement
 from backend.errors import words_for
 from backend.schemas.scalars import Characters, Email, Instant, Password
 from backend.schemas.scalars import Text as WireText
@@ -34,6 +33,7 @@ from backend.security.passwords import hash_password
 from backend.services.accounts import USERS, email_key, open_account
 from backend.services.task_criteria import TASKS
 from backend.services.tasks import GIVEN, derived
+from backend.statements import Query, statement
 
 CHUNK = 10_000  # lines in memory at once
 BATCH = 1_000  # rows a statement

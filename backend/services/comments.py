@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 
 from backend import door
-from backend.door import COUNTER, Query, as_json, iso, statement, text_of
 from backend.schemas.comments import CommentCreate, CommentList, CommentPatch
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
@@ -35,6 +34,7 @@ from backend.services.task_criteria import TASKS, living
 from backend.services.tasks import TASK
 from backend.services.walking import walked
 from backend.sql import Row
+from backend.statements import COUNTER, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 GIVEN: Final = ("id", "task_id", "body", "language")

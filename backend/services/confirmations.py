@@ -27,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
-from backend.door import CLOCK, Query, statement
 from backend.errors import Invalid, NotOffered
 from backend.models import AccessToken, Confirmation, RecoveryCode, SecondFactor, table
 from backend.rules import messages
@@ -41,6 +40,7 @@ from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import NOT_YET, ending
 from backend.services.throttles import Try
 from backend.state import State
+from backend.statements import CLOCK, Query, statement
 
 CONFIRMATIONS, TOKENS = table(Confirmation), table(AccessToken)
 FACTORS, CODES = table(SecondFactor), table(RecoveryCode)

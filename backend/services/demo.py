@@ -10,7 +10,6 @@ from sqlalchemy import Text, Update, bindparam, update
 from backend import door
 from backend.config import Settings
 from backend.db import Database
-from backend.door import statement
 from backend.schemas.tasks import TaskCreate
 from backend.scope import Scope
 from backend.security.passwords import hash_password
@@ -18,6 +17,7 @@ from backend.services.accounts import USERS, open_account
 from backend.services.task_criteria import TASKS
 from backend.services.task_wire import shown
 from backend.services.tasks import GIVEN, jsonable, row_of
+from backend.statements import statement
 
 EMAIL: Final = "demo@example.com"
 

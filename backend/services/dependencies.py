@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from backend.door import Query
 from backend.errors import Circle, Conflict, Invalid, NotFound
 from backend.rules import graph
 from backend.rules.graph import Edge
@@ -19,6 +18,7 @@ from backend.services import dependency_query as query
 from backend.services.changes import change_all
 from backend.services.task_dependencies import DEPENDENCIES, Way
 from backend.services.walking import walked
+from backend.statements import Query
 
 MOST: Final = 100  # of a task, each way
 MOST_ONWARD: Final = 10_000

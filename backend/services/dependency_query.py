@@ -23,10 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.sql.selectable import LateralFromClause
 
-from backend.door import CLOCK, COUNTER, Query, as_json, statement, text_of
 from backend.services.task_criteria import by_id, living
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD, OTHER, TASKS, Way, leads
 from backend.services.task_wire import shown
+from backend.statements import CLOCK, COUNTER, Query, as_json, statement, text_of
 from backend.wall import OWNER
 
 IDS: Final = bindparam("ids", type_=ARRAY(Uuid()))

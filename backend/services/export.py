@@ -18,11 +18,11 @@ from anyio import CancelScope, to_thread
 from sqlalchemy import Column, DateTime, Integer, Table, bindparam, literal_column, select, true, tuple_
 from sqlmodel import SQLModel
 
-from backend.door import Query, as_json, iso, statement, text_of
 from backend.errors import Unavailable
 from backend.models import User, table
 from backend.scope import Scope, account_gone
 from backend.sql import Row
+from backend.statements import Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 USERS = table(User)

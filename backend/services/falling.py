@@ -26,11 +26,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.door import Query, statement
 from backend.services.comment_search import COMMENTS
 from backend.services.task_criteria import PROJECTS, TASKS, by_id
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.trash_query import in_trash, lives
+from backend.statements import Query, statement
 from backend.wall import OWNER
 
 What = Literal["tasks", "projects"]

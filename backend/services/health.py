@@ -7,9 +7,9 @@ from psycopg.errors import UndefinedTable
 from sqlalchemy import select
 
 from backend.db import Database
-from backend.door import Query, statement
 from backend.errors import Unavailable
 from backend.models import migrations
+from backend.statements import Query, statement
 from backend.wall import allow
 
 MIGRATIONS = allow(migrations)

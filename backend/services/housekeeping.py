@@ -16,7 +16,6 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, or_, select, tuple_
 
 from backend.db import Database
-from backend.door import CLOCK, Query, statement
 from backend.errors import Unavailable
 from backend.models import AuditEvent, Confirmation, table
 from backend.services import activity, idempotency, keys, throttles, trash
@@ -26,6 +25,7 @@ from backend.services.sessions import SESSIONS
 from backend.services.sessions import TOKENS as REFRESH_TOKENS
 from backend.services.throttles import Limit, Try
 from backend.state import State
+from backend.statements import CLOCK, Query, statement
 
 log = logging.getLogger("tend")
 

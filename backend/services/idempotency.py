@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, Insert, bindparam, func, insert, select
 
-from backend.door import COUNTER, Query, statement
 from backend.errors import InFlight, Invalid, Unsettled
 from backend.models import IdempotencyKey, table
 from backend.scope import Scope, account_gone
+from backend.statements import COUNTER, Query, statement
 from backend.wall import OWNER
 
 KEYS = table(IdempotencyKey)

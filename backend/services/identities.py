@@ -13,7 +13,6 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Text, Uuid, bindparam, delete, exists, insert, or_, select, true
 
-from backend.door import Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, NotAllowed, NotFound, NotSignedIn
 from backend.outside import Identity
 from backend.schemas.outside import ComeBack, OutsideBegin
@@ -28,6 +27,7 @@ from backend.services.sessions import SignedIn
 from backend.services.throttles import Try
 from backend.sql import Row
 from backend.state import State
+from backend.statements import Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 FLOW_SECONDS: Final = 600

@@ -21,7 +21,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import CLOCK, SECOND, Query, statement
 from backend.errors import Unavailable
 from backend.models import SigningKey, table
 from backend.security.opaque import kid_of
@@ -30,6 +29,7 @@ from backend.security.tokens import CLOCK_SKEW, Algorithm, Key, Keys, new_secret
 from backend.services import second_factors
 from backend.services.sessions import epoch
 from backend.state import State
+from backend.statements import CLOCK, SECOND, Query, statement
 
 KEYS = table(SigningKey)
 FRESH_SECONDS: Final = 10  # that a worker believes its ring

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Integer, Table, Uuid, bindparam, func, literal_column, select, true, tuple_
 
-from backend.door import Query, statement
 from backend.errors import Invalid
 from backend.rules import order
 from backend.schemas.lists import Move
 from backend.scope import Changing, Scope
 from backend.services.changes import Kind, Stored, change, change_all
 from backend.services.trash_query import lives
+from backend.statements import Query, statement
 
 LONG: Final = 64
 """Characters of a key. One that would be longer makes room first, in its neighbourhood."""

@@ -8,7 +8,6 @@ from sqlalchemy import ColumnElement, Integer, Uuid, bindparam, func, literal_co
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend import door
-from backend.door import Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, Invalid
 from backend.models.projects import DEEPEST
 from backend.rules.text import sort_key
@@ -19,6 +18,7 @@ from backend.services.changes import Kind, Stored, as_stored, change, change_all
 from backend.services.task_criteria import PROJECTS, TASKS
 from backend.services.walking import listed_rows, walked
 from backend.sql import Row
+from backend.statements import Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 GIVEN = (

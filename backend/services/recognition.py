@@ -15,7 +15,6 @@ from uuid import UUID
 from sqlalchemy import DateTime, Table, Update, Uuid, bindparam, func, or_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.door import statement
 from backend.errors import NotSignedIn
 from backend.scope import Scope
 from backend.security.opaque import PERSONAL_PREFIX, is_personal_token
@@ -23,6 +22,7 @@ from backend.security.tokens import Claims, InvalidToken
 from backend.services import access_tokens, keys, sessions
 from backend.services.sessions import Known
 from backend.state import State
+from backend.statements import statement
 
 REMEMBERED_SECONDS: Final = 10
 REMEMBERED_MOST: Final = 10_000

@@ -17,11 +17,11 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import CLOCK, Query, statement
 from backend.errors import NotSignedIn
 from backend.security.opaque import digest
 from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import NOT_YET, SESSIONS, TOKENS, USERS, SignedIn, epoch, given, living
+from backend.statements import CLOCK, Query, statement
 
 GRACE = cast(literal_column("'10 seconds'"), Interval())
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from sqlalchemy import Integer, Table, Text, bindparam, select
 
-from backend.door import Query, statement
 from backend.scope import Changing, Scope
 from backend.services.changes import change_all
 from backend.services.comment_search import COMMENTS
 from backend.services.task_criteria import TASKS
+from backend.statements import Query, statement
 from backend.wall import OWNER
 
 BATCH: Final = 1_000

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Integer, Uuid, bindparam, select, true, tuple_
 
 from backend import door
-from backend.door import Query, as_json, iso, statement, text_of
 from backend.errors import Invalid
 from backend.rules import filters as language
 from backend.rules.text import sort_key
@@ -20,6 +19,7 @@ from backend.services.asked import today_in
 from backend.services.changes import GONE, Kind, Stored, as_stored, change, new_values, unchanged
 from backend.services.task_query import FILTERS
 from backend.services.walking import listed_rows, walked
+from backend.statements import Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 GIVEN = ("id", "name", "name_key", "filter", "sort", "order")

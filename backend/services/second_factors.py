@@ -27,7 +27,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import Conflict, NotAllowed, NotFound, NotSignedIn, Unavailable
 from backend.models import RecoveryCode, SecondFactor, table
 from backend.scope import Scope
@@ -39,6 +38,7 @@ from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import NOT_YET
 from backend.services.throttles import Try
 from backend.state import State
+from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 log = logging.getLogger("tend")

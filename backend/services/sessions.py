@@ -26,13 +26,13 @@ from sqlalchemy import (
 )
 
 from backend.db import Database
-from backend.door import CLOCK, Query, as_json, iso, statement, text_of
 from backend.errors import NotFound, NotSignedIn
 from backend.models import RefreshToken, Session, User, table
 from backend.scope import Scope
 from backend.security.opaque import digest, new_id, refresh_token
 from backend.services import audit
 from backend.services.audit import Caller, Event, noted
+from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
 USERS, SESSIONS, TOKENS = table(User), table(Session), table(RefreshToken)

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Text, Update, Uuid, and_, bindparam, select, update
 
-from backend.door import CLOCK, Query, statement
 from backend.errors import NotSignedIn, SecondFactorNeeded, Unavailable
 from backend.rules import messages
 from backend.schemas.accounts import SecondFactorCode, TokenForm
@@ -23,6 +22,7 @@ from backend.services.sessions import NOT_YET, SignedIn
 from backend.services.throttles import Try
 from backend.sql import Row
 from backend.state import State
+from backend.statements import CLOCK, Query, statement
 
 MOST_OF_AN_ADDRESS: Final = 60  # sign-ins that wait, of the 100 places that there are
 

@@ -3,13 +3,13 @@
 from sqlalchemy import Text, bindparam, delete, or_, select
 
 from backend.db import Database
-from backend.door import Query, statement
 from backend.models import AccessToken, table
 from backend.services import audit
 from backend.services.accounts import OPERATOR, USERS, email_key
 from backend.services.audit import Caller, Event, noted
 from backend.services.confirmations import taking_back
 from backend.services.sessions import SESSIONS, ending, living
+from backend.statements import Query, statement
 
 TOKENS = table(AccessToken)
 

@@ -17,9 +17,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from backend.door import CLOCK, COUNTER, Query, as_json, noted, statement, text_of
+from backend.door import noted
 from backend.models import Tag, table
 from backend.services.task_criteria import CRITERIA, TASKS, condition, living
+from backend.statements import CLOCK, COUNTER, Query, as_json, statement, text_of
 from backend.wall import OWNER
 
 TAGS = table(Tag)

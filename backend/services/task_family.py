@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.door import COUNTER, Query, as_json, statement, text_of
 from backend.services.task_criteria import PROJECTS, TASKS, by_id, living, place
 from backend.services.task_wire import columns, shown
+from backend.statements import COUNTER, Query, as_json, statement, text_of
 from backend.wall import OWNER
 
 ONE: Final[Any] = literal_column("1", Integer())

@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from backend.door import COUNTER, Query, as_json, statement, text_of
 from backend.models import SavedFilter, table
 from backend.schemas.filters import Sort
 from backend.services import task_counts as counts
@@ -51,6 +50,7 @@ from backend.services.task_criteria import (
 from backend.services.task_family import MOST_INCLUDED, relatives
 from backend.services.task_search import Words, found_by, meant, rank, snippet, vocabulary, words
 from backend.services.task_wire import columns, shown
+from backend.statements import COUNTER, Query, as_json, statement, text_of
 from backend.wall import OWNER
 
 FILTERS = table(SavedFilter)

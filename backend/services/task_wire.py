@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause
 
-from backend.door import iso
 from backend.services.task_criteria import TASKS, place
+from backend.statements import iso
 
 
 def shown(row: Any) -> list[ColumnElement[Any]]:

@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
 from backend.db import Database
-from backend.door import CLOCK, SECOND, statement
 from backend.errors import TooMany
 from backend.models import Throttle, table
+from backend.statements import CLOCK, SECOND, statement
 
 THROTTLES = table(Throttle)
 

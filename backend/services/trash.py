@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import Table
 
 from backend.db import Database
-from backend.door import Query
 from backend.errors import Conflict, NotFound, NotSignedIn
 from backend.models.projects import DEEPEST
 from backend.rules import graph
@@ -26,6 +25,7 @@ from backend.services.task_family import homes
 from backend.services.tasks import TASK, all_there
 from backend.services.walking import walked
 from backend.sql import Row
+from backend.statements import Query
 
 ROOTS: Final = ("projects", "tasks")
 """What is deleted by itself and can be restored."""

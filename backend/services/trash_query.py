@@ -22,9 +22,9 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from backend.door import CLOCK, Query, as_json, iso, statement
 from backend.services.task_criteria import PROJECTS, TASKS
 from backend.services.walking import listed_rows
+from backend.statements import CLOCK, Query, as_json, iso, statement
 from backend.wall import OWNER
 
 KEPT: Final = timedelta(days=30)

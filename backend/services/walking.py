@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Text, cast, literal_column, select, true
 
-from backend.door import COUNTER, Query, text_of
 from backend.errors import Invalid, NotFound
 from backend.rules import cursor
 from backend.schemas.lists import Walked
 from backend.scope import Scope
+from backend.statements import COUNTER, Query, text_of
 from backend.wall import OWNER
 
 
