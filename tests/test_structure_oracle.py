@@ -24,8 +24,8 @@ EXAMPLES = int(os.environ.get("STRUCTURE_EXAMPLES", "15"))
 numbers = count()
 KINDS = (
     *("task_in", "task_below", "task_both", "project"),
-    *("put_below", "put_below", "put_into", "leave", "put_project", "put_project"),
-    *("delete", "delete", "delete_batch", "delete_project", "delete_project"),
+    *("put_below", "put_deepest", "put_into_own", "put_into", "leave", "put_project", "put_project"),
+    *("delete", "delete_one_by_one", "delete_batch", "delete_project", "delete_project"),
     *("restore_task", "restore_task", "restore_project", "restore_project"),
     *("scrub_task", "scrub_project", "empty"),
     *("depend", "depend", "depend", "part", "comment"),
@@ -66,12 +66,12 @@ class Run:
         return names[number % len(names)]
 
     async def begin(self) -> None:
-        """Two trees of projects, and two of tasks."""
+        """Two trees of projects, and two of tasks, one as deep as it may be."""
         for parent in (None, "P0", "P1", None):
             await self.project(parent, len(self.oracle.projects))
-        for parent, project in ((None, "P1"), ("T0", None), ("T1", None), (None, None), ("T3", None), (None, "P0")):
-            await self.task(parent, project)
-        for one, other in (("T1", "T4"), ("T2", "T1"), ("T4", "T5")):
+        for parent in (None, "T0", "T1", "T2", "T3", None, "T5", None):
+            await self.task(parent, {0: "P1", 7: "P0"}.get(len(self.oracle.tasks)))
+        for one, other in (("T1", "T6"), ("T2", "T1"), ("T6", "T7")):
             await self.depend(one, other)
         await self.comment("T2")
 
@@ -85,10 +85,13 @@ class Run:
             "task_both": lambda: self.task(task, to_project),
             "project": lambda: self.project(to_project, one % 8),
             "put_below": lambda: self.patch("tasks", task, {"parent_id": to_task}),
+            "put_deepest": lambda: self.patch("tasks", task, {"parent_id": self.deepest()}),
+            "put_into_own": lambda: self.patch("tasks", task, {"parent_id": self.part_of(task, other)}),
             "put_into": lambda: self.patch("tasks", task, {"project_id": to_project}),
             "leave": lambda: self.patch("tasks", task, {"parent_id": None, "project_id": to_project}),
             "put_project": lambda: self.patch("projects", project, {"parent_id": to_project}),
             "delete": lambda: self.delete([task]),
+            "delete_one_by_one": lambda: self.delete_one_by_one(self.part_of(task, other), task),
             "delete_batch": lambda: self.delete([task, self.some(tasks, other), self.some(tasks, third)]),
             "delete_project": lambda: self.delete_project(project, (None, "trash", "inbox", "trash")[other % 4]),
             "restore_task": lambda: self.of_trash("POST", "tasks", task),
@@ -117,6 +120,15 @@ class Run:
         assert len(set(versions)) == len(versions), "a number was given twice"
         assert all(first < version <= last for version in versions), "a number that another change had"
         assert self.status < 400 or self.seen == before, "refused, and something changed"
+
+    def part_of(self, task: str, number: int) -> str:
+        """A part of it at any depth, or itself where it has none."""
+        itself, *parts = [name for name, _ in self.oracle.below(self.oracle.tasks, task)]
+        return parts[number % len(parts)] if parts else itself
+
+    def deepest(self) -> str | None:
+        tasks = self.oracle.trees(self.oracle.tasks)
+        return max(tasks, key=lambda name: tasks[name][2], default=None)
 
     def pair(self, number: int) -> tuple[str, str]:
         pairs = [*self.oracle.living, *self.oracle.severed, ("T0", "T1")]
@@ -158,6 +170,14 @@ class Run:
         status = 200 if expected == 204 else expected
         answer = await self.asked(status, "POST", "tasks/batch/delete", {"ids": [self.ids[name] for name in names]})
         assert status != 200 or answer.json() == {"deleted": len(set(names))}
+
+    async def delete_one_by_one(self, part: str, task: str) -> None:
+        """Then the task comes back, without the part."""
+        await self.delete([part])
+        await self.look()
+        await self.delete([task])
+        await self.look()
+        await self.of_trash("POST", "tasks", task)
 
     async def delete_project(self, name: str, tasks: str | None) -> None:
         query = f"?tasks={tasks}" if tasks else ""
