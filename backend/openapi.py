@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from backend import idempotency
 from backend.deps import none_match
 from backend.routers.answers import Problem, header, problems
+from backend.schemas.scalars import Wire
 from backend.services.idempotency import HEADER, HOURS
 
 
@@ -41,6 +42,7 @@ def install(app: FastAPI) -> None:
 
 def _complete(schema: dict[str, Any]) -> None:
     _one_shape_of_errors(schema["components"]["schemas"])
+    _whole_examples(schema["components"]["schemas"])
     schema["components"]["securitySchemes"]["Token"] = {
         "type": "http",
         "scheme": "bearer",
@@ -69,6 +71,15 @@ def _one_shape_of_errors(schemas: dict[str, Any]) -> None:
     schemas |= {**problem.pop("$defs"), "Problem": problem}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _whole_examples(schemas: dict[str, Any], model: type[Wire] = Wire) -> None:
+    """With their nulls, which FastAPI leaves out."""
+    for each in model.__subclasses__():
+        extra = each.model_config.get("json_schema_extra")
+        if each.__name__ in schemas and isinstance(extra, dict):
+            schemas[each.__name__] |= extra
+        _whole_examples(schemas, each)
 
 
 def _keyed(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,7 @@ NOT_SAYABLE: Final = {
     r"among the passwords that are tried first; choose another": "a list of ten thousand",
     r"another request had this key; .*": "a key that was sent before",
     r"the same one is given twice": "after trimming, and uniqueItems compares before",
-    r"two tasks have the same id": "uniqueItems compares whole items",
+    r"tasks \d+ and \d+ \(from 0\) have the same id": "uniqueItems compares whole items",
 }
 """What a body or parameter that fits its schema may still be refused for, and why the schema cannot say so."""
 ACCOUNT: Final = ("/v1/me", "/v1/auth/logout")

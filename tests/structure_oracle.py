@@ -81,6 +81,14 @@ class Oracle:
             if row.deleted_with is None
         }
 
+    def back_with(self, name: str) -> set[str]:
+        """What comes back with one that is in the trash."""
+        rows = self.tasks if name in self.tasks else self.projects
+        group = rows[name].deleted_with or name
+        tree = dict(self.back(rows, name, group))
+        inside = self._tasks_back(tree, group) if rows is self.projects else []
+        return {*tree, *inside} - {name}
+
     def comments(self, task: str) -> list[str]:
         return [comment.body for comment in self.tasks[task].comments if comment.deleted_with is None]
 

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from tests.client import Client, Statements
+from tests.test_input import assert_problem
 
 
 async def test_a_batch_is_made_in_the_order_given_with_growing_versions(alice: Client) -> None:
@@ -18,10 +19,20 @@ async def test_a_batch_is_made_in_the_order_given_with_growing_versions(alice: C
 async def test_one_taken_id_refuses_the_whole_batch(alice: Client) -> None:
     taken = await alice.add("Taken")
 
-    answer = await alice.post("/v1/tasks/batch", {"tasks": [{"title": "a"}, {"title": "b", "id": taken["id"]}]})
+    for placed in ({}, {"parent_id": taken["id"]}):
+        tasks = [{"title": "a", **placed}, {"title": "b", "id": taken["id"]}]
+        problem = assert_problem(await alice.post("/v1/tasks/batch", {"tasks": tasks}), 409)
 
-    assert answer.status_code == 409
-    assert await alice.titles() == ["Taken"]
+        assert [fault["loc"] for fault in problem["errors"]] == [["body", "tasks", 1, "id"]]
+        assert await alice.titles() == ["Taken"]
+
+
+async def test_two_tasks_of_a_batch_with_one_id_are_named(alice: Client) -> None:
+    same = {"title": "b", "id": str(uuid4())}
+
+    problem = assert_problem(await alice.post("/v1/tasks/batch", {"tasks": [{"title": "a"}, same, same]}), 422)
+
+    assert "tasks 1 and 2 (from 0) have the same id" in problem["errors"][0]["msg"]
 
 
 async def test_one_wrong_task_refuses_the_whole_batch_and_says_which(alice: Client) -> None:

@@ -123,7 +123,7 @@ async def test_what_is_overdue_is_decided_when_a_walk_begins(
 async def tag_counts(client: Client, query: str = "") -> list[tuple[str, int]]:
     answer = await client.get(f"/v1/tags{query}")
     assert answer.status_code == 200, answer.text
-    assert list(answer.json()) == ["items"]
+    assert list(answer.json()) in (["items"], ["items", "next_cursor"])
     return [(item["tag"], item["count"]) for item in answer.json()["items"]]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from fastapi import FastAPI
 
@@ -99,6 +100,17 @@ async def test_every_body_has_an_example_and_every_reference_leads_somewhere(ope
             assert any(examples), name
     for reference in re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(openapi)):
         assert reference in openapi["components"]["schemas"]
+
+
+async def test_every_example_is_what_its_schema_says(openapi: dict[str, Any]) -> None:
+    """Its nulls too."""
+    components = openapi["components"]
+    for name, schema in components["schemas"].items():
+        validator = jsonschema_rs.Draft202012Validator(
+            {"$ref": f"#/components/schemas/{name}", "components": components}
+        )
+        for example in schema.get("examples", []):
+            assert [error.message for error in validator.iter_errors(example)] == [], name
 
 
 async def test_the_listing_s_parameters_are_those_that_it_reads(openapi: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, Text, bindparam, create_engine, event, func, select, text
 
-from backend import door
+from backend import statements
 from backend.schemas.filters import Sort
 from backend.services import (
     activity,
@@ -194,7 +194,7 @@ def fill(connection: Connection) -> None:
 @pytest.fixture
 def connection(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     # The wall takes longer to read a statement than Postgres to plan it. Whatever is run is read before all the same.
-    monkeypatch.setattr(door, "checked", lambda statement: statement)
+    monkeypatch.setattr(statements, "checked", lambda statement: statement)
     with engine.connect() as connection:
         yield connection
 
@@ -506,8 +506,11 @@ def test_tasks_that_are_named_are_found_by_their_key(connection: Connection, sta
 
 
 def test_the_tags_are_counted_without_reading_the_whole_table(connection: Connection) -> None:
-    for plan in plans(connection, tag_query.listed()):
-        assert reads_by_index(plan)
+    for after in (False, True):
+        statement = tag_query.listed(after)
+        there: dict[str, Any] = {"after_id": "1", "after_key": "home"} if after else {}
+        for plan in (plan_for_values(connection, statement, **there), plan_for_any_values(connection, statement)):
+            assert reads_by_index(plan)
 
 
 def test_tags_are_looked_for_by_their_index(connection: Connection) -> None:

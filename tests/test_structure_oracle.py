@@ -246,7 +246,11 @@ class Run:
             root: len(taken) for root, taken in trash.items()
         }
         for root, taken in trash.items():
-            assert {names[each["id"]] for each in await self.items("trash", within=self.ids[root])} == taken
+            within = {names[each["id"]]: each["contains"] for each in await self.items("trash", within=self.ids[root])}
+            assert within == {name: len(oracle.back_with(name)) for name in taken}
+            for name in taken:
+                items = await self.items("trash", within=self.ids[name])
+                assert {names[each["id"]] for each in items} == oracle.back_with(name)
 
 
 @given(st.lists(steps, min_size=6, max_size=16))

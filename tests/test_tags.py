@@ -20,7 +20,7 @@ def url(tag: str) -> str:
 async def listed(client: Client) -> list[tuple[str, int, str | None]]:
     answer = await client.get("/v1/tags")
     assert answer.status_code == 200, answer.text
-    return [(item["tag"], item["count"], item["color"]) for item in answer.json()["items"]]
+    return [(item["tag"], item["count"], item.get("color")) for item in answer.json()["items"]]
 
 
 async def tags_of(client: Client, task: Json) -> list[str]:
@@ -32,6 +32,33 @@ async def all_tags(mine: Scope) -> dict[str, list[str]]:
     """By title, the trash included."""
     rows = await mine.read(select(TASKS.c.title, TASKS.c.tags).where(TASKS.c.user_id == OWNER), {})
     return {row.title: row.tags for row in rows}
+
+
+async def test_all_tags_are_walked_by_cursor_in_one_order(alice: Client) -> None:
+    """Of which some are as often used, and one has a colour alone, and one a space and a plus in it."""
+    names = ["b", "a", "ä", "two words", "+", "B"]
+    await alice.add_many(
+        [{"title": "Task", "tags": names[: n + 1]} for n in range(3)] + [{"title": "T", "tags": names}]
+    )
+    await alice.add("Coloured", tags=["zero"])
+    await alice.patch("/v1/tags/zero", {"color": "#000000"})
+    await alice.patch(f"/v1/tasks/{(await alice.page(search='Coloured'))['items'][0]['id']}", {"tags": []})
+    everything = (await alice.get("/v1/tags")).json()
+    assert "next_cursor" not in everything
+
+    page: Json = {"next_cursor": None}
+    walked = []
+    while "next_cursor" in page:
+        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
+        page = (await alice.get("/v1/tags", params={"limit": 2, **cursor})).json()
+        walked += page["items"]
+
+    assert walked == everything["items"]
+    assert [(item["tag"], item["count"]) for item in walked] == [
+        *(("b", 4), ("a", 3), ("ä", 2)),
+        *(("+", 1), ("B", 1), ("two words", 1), ("zero", 0)),
+    ]
+    assert_problem(await alice.get("/v1/tags?cursor=zzz"), 422)
 
 
 async def test_a_renamed_tag_has_its_new_name_in_every_task_at_its_place(alice: Client, bob: Client) -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.client import Client, Statements
+from tests.test_input import assert_problem
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 FULL: dict[str, Any] = {
@@ -136,7 +137,8 @@ async def test_an_if_match_that_is_weak_or_no_version_matches_nothing(alice: Cli
     task = await alice.add("First")
     headers = {"If-Match": header.format(task["version"])}
 
-    assert (await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Second"}, headers=headers)).status_code == 412
+    refused = assert_problem(await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Second"}, headers=headers), 412)
+    assert "its ETag, with the quotes" in refused["detail"]
     assert (await alice.delete(f"/v1/tasks/{task['id']}", headers=headers)).status_code == 412
 
 

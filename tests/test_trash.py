@@ -65,7 +65,9 @@ async def test_what_was_deleted_is_listed_with_what_it_took_along(alice: Client,
         ("task", "c", 0),
     ]
     assert items[1]["deleted_at"] < items[1]["ends_at"]
-    assert {item["title"] for item in await trash(alice, within=made["a"]["id"])} == {"b", "d", "e"}
+    within = {item["title"]: item["contains"] for item in await trash(alice, within=made["a"]["id"])}
+    assert within == {"b": 1, "d": 0, "e": 0}
+    assert {item["title"] for item in await trash(alice, within=made["b"]["id"])} == {"d"}
     walked = []
     cursor: dict[str, str] = {}
     while True:

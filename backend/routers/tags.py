@@ -39,7 +39,8 @@ async def list_tags(mine: CanRead, request: Request) -> Response:
 
     A tag that no task has any more is listed as long as it has a colour.
     """
-    return json_answer(items_of(await tags.listed(mine, asked_of(request, TagFilter))))
+    items, following = await tags.listed(mine, asked_of(request, TagFilter))
+    return json_answer(items_of(items, **({"next_cursor": json.dumps(following)} if following else {})))
 
 
 @router.post(

@@ -31,7 +31,7 @@ def unseal(binding: bytes, cursor: str) -> Position:
         raw = b""
     digest, text = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
     if not text or digest != _digest(binding, text):
-        raise ValueError("not a cursor of this filter and sort; begin again without one")
+        raise ValueError("not a cursor of this list, filter and sort; begin again without one")
     at, row_id, key = text.decode().split(" ", 2)
     begun = datetime.fromisoformat(at) if at else None
     if begun is not None and (begun.tzinfo is None or not 2000 < begun.year < 9000):

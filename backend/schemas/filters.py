@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backend.models import Priority
 from backend.rules import search
+from backend.schemas.lists import Walked
 from backend.schemas.scalars import (
     Characters,
     DayOrInstant,
@@ -173,5 +174,5 @@ class TaskFilter(Wire):
         return self
 
 
-class TagFilter(Wire):
+class TagFilter(Walked):
     limit: Annotated[int, Field(ge=1, le=1_000), FromDigits] = Field(100, description="How many tags.")

@@ -88,6 +88,8 @@ class ProjectRead(Wire):
 
 
 class ProjectListed(ProjectRead):
+    model_config = ConfigDict(json_schema_extra={"examples": [{**READ_EXAMPLE, "open_tasks": 3}]})
+
     open_tasks: int = Field(description="How many of its own tasks, subtasks included, are not completed.")
 
 

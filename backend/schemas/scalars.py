@@ -225,7 +225,9 @@ Name = Annotated[Filled, Characters(1, 100)]
 Position = Annotated[
     StrictStr,
     AfterValidator(order.check),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z][0-9A-Za-z]+$", "format": "tend-position"}),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 250, "pattern": "^[A-Za-z][0-9A-Za-z]+$", "format": "tend-position"}
+    ),
 ]
 Title = Annotated[Filled, Characters(1, 200)]
 Description = Annotated[Text, Characters(0, 10_000)]

@@ -10,14 +10,20 @@ TAG: Any = Field(examples=["home"])
 COLOR: Any = Field(description="null where it has none.", examples=["#3a7d44"])
 
 
+def _or_absent(schema: dict[str, Any]) -> None:
+    """Of a member that is left out, and has no default."""
+    del schema["default"]
+
+
 class TagCount(Wire):
     tag: str = TAG
     count: int = Field(description="Tasks that have it; 0 where it has only a colour.", examples=[3])
-    color: str | None = COLOR
+    color: str = Field("", description="Where it has one.", examples=["#3a7d44"], json_schema_extra=_or_absent)
 
 
 class Tags(Wire):
     items: list[TagCount] = Field(description="Most used first, then by name.")
+    next_cursor: str = Field("", description="Where there are more.", json_schema_extra=_or_absent)
 
 
 class TagPatch(Wire):

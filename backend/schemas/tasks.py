@@ -42,6 +42,7 @@ READ_EXAMPLE: dict[str, Any] = {
     "created_at": "2026-11-22T08:15:00.123456Z",
     "updated_at": "2026-11-22T08:15:00.123456Z",
 }
+SUBTASK_EXAMPLE: dict[str, Any] = {**READ_EXAMPLE, "parent_id": "01997f3e-5a2b-7c31-9d04-8b1f6f1c2a66", "depth": 1}
 
 
 class TaskCreate(Wire):
@@ -150,6 +151,8 @@ class TaskEdit(Wire):
 
 
 class Subtask(TaskRead):
+    model_config = ConfigDict(json_schema_extra={"examples": [SUBTASK_EXAMPLE]})
+
     depth: int = Field(description="1 for a part of the task itself, 2 for a part of that, and so on.")
 
 
@@ -166,9 +169,10 @@ class TaskBatch(Wire):
 
     @model_validator(mode="after")
     def _ids_once(self) -> Self:
-        ids = [task.id for task in self.tasks if task.id]
-        if len(set(ids)) != len(ids):
-            raise ValueError("two tasks have the same id")
+        first: dict[UUID, int] = {}
+        for n, task in enumerate(self.tasks):
+            if task.id and first.setdefault(task.id, n) != n:
+                raise ValueError(f"tasks {first[task.id]} and {n} (from 0) have the same id")
         return self
 
 

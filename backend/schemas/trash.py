@@ -21,7 +21,7 @@ EXAMPLE: dict[str, Any] = {
 
 class TrashList(Walked):
     within: Id | None = Field(
-        None, description="What was taken along with this task or project, in place of what was deleted by itself."
+        None, description="What comes back with this task or project, in place of what was deleted by itself."
     )
 
 
@@ -33,7 +33,7 @@ class Trashed(Wire):
     title: str = Field(description="Of a project, its name.")
     deleted_at: datetime
     ends_at: datetime = Field(description="When it is gone for good.")
-    contains: int = Field(description="How many tasks and projects were taken along with it.")
+    contains: int = Field(description="How many tasks and projects come back with it, or go for good.")
 
 
 class Trash(Wire):

@@ -36,7 +36,8 @@ class _There(NamedTuple):
     def parent(self, parent_id: UUID, loc: Loc) -> Home:
         """Raises Invalid."""
         if parent_id not in self.tasks:
-            raise Invalid.at(*loc, "parent_id", msg="there is no such task")
+            before = ", nor one before it in this batch" if "tasks" in loc else ""
+            raise Invalid.at(*loc, "parent_id", msg=f"there is no such task{before}")
         return self.tasks[parent_id]
 
 
@@ -84,7 +85,9 @@ async def moved(
             bound = row.level == 0 and row.parent_id is not None and row.parent_id not in named
             if bound and row.project_id != project_id:
                 raise Invalid.at(
-                    *loc, "project_id", msg="a subtask is where its parent is; send `parent_id` too, or move the parent"
+                    *loc,
+                    "project_id",
+                    msg="a subtask is where its parent is; send `parent_id` null too, or move the parent",
                 )
     parts = {row.id for row in rows if row.level and row.project_id != project_id} - named
     return Moved({**sent, "project_id": project_id}, sorted(parts))
@@ -102,10 +105,15 @@ def _heights(rows: Sequence[Row], named: set[UUID]) -> Iterator[int]:
 def _part_of(parent: Home, height: int, sent: Mapping[str, Any], loc: Loc, *, named: bool = False) -> Home:
     """Raises Invalid. `named`: a project of null is said, and means the inbox."""
     if parent.depth + 1 + height > DEEPEST:
-        raise Invalid.at(*loc, "parent_id", msg=f"subtasks are at most {DEEPEST} levels deep")
+        raise Invalid.at(*loc, "parent_id", msg=_too_deep(height))
     if sent.get("project_id", parent.project_id) not in ({parent.project_id} if named else {None, parent.project_id}):
         raise Invalid.at(*loc, "project_id", msg="a subtask is in its parent's project")
     return Home(parent.project_id, parent.depth + 1)
+
+
+def _too_deep(height: int) -> str:
+    below = f", and this one has {height} below it" if height else ""
+    return f"subtasks are at most {DEEPEST} levels deep{below}"
 
 
 async def _look(changing: Changing, rows: Sequence[Mapping[str, Any]]) -> _There:

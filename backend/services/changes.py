@@ -35,7 +35,8 @@ class Kind(NamedTuple):
     @property
     def stale(self) -> PreconditionFailed:
         return PreconditionFailed(
-            f"If-Match does not name the {self.noun}'s version. Read the {self.noun} again, and decide anew."
+            f"If-Match does not name the {self.noun}'s version (its ETag, with the quotes). "
+            f"Read the {self.noun} again, and decide anew."
         )
 
 

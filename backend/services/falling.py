@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
+    ColumnElement,
     Integer,
     Table,
     Text,
@@ -39,6 +40,7 @@ OF_TASKS: Final[Mapping[str, Table]] = {"comments": COMMENTS}
 ONE: Final[Any] = literal_column("1", Integer())
 NONE: Final[Any] = literal_column("0", Integer())
 NO_ID: Final[Any] = cast(null(), Uuid())
+ROW_ID: Final = bindparam("row_id", type_=Uuid())
 IDS: Final = func.any(bindparam("ids", type_=ARRAY(Uuid())))
 
 
@@ -92,17 +94,22 @@ def _beside(fallen: CTE) -> list[Any]:
     ]
 
 
-def _back(target: Any) -> CTE:
-    """The row `row_id` of the trash and what is below it that was taken along by the same: recursive."""
+def back(target: Any, these: ColumnElement[bool], name: str = "tree") -> CTE:
+    """Rows of the trash, and what is below each that was taken along by the same: recursive. `root` is the former."""
     group = func.coalesce(target.c.deleted_with, target.c.id).label("taken_by")
-    about = (target.c.id, target.c.parent_id, target.c.version, group, NONE.label("level"))
-    this = select(*about).where(*in_trash(target), target.c.id == bindparam("row_id", type_=Uuid()))
-    tree = this.cte("tree", recursive=True)
+    about = target.c.id, target.c.parent_id, target.c.id.label("root"), group, NONE.label("level")
+    tree = select(*about).where(*in_trash(target), these).cte(name, recursive=True)
     part = target.alias("part")
-    below = select(part.c.id, part.c.parent_id, part.c.version, tree.c.taken_by, tree.c.level + ONE)
+    below = select(part.c.id, part.c.parent_id, tree.c.root, tree.c.taken_by, tree.c.level + ONE)
     return tree.union_all(
         below.where(*in_trash(part), part.c.parent_id == tree.c.id, part.c.deleted_with == tree.c.taken_by)
     )
+
+
+def taken_inside(projects: CTE) -> tuple[Any, ...]:
+    """The tasks that were taken along by the same as the projects that they are in."""
+    these = TASKS.c.project_id == projects.c.id, TASKS.c.deleted_with == projects.c.taken_by
+    return *in_trash(TASKS), *these
 
 
 @statement
@@ -111,7 +118,7 @@ def back_with_task() -> Query:
 
     Dependencies are looked at when the tasks are back (`severed`).
     """
-    tree = _back(TASKS)
+    tree = back(TASKS, TASKS.c.id == ROW_ID)
     task = TASKS.alias("task")
     of_task = task.c.user_id == OWNER, task.c.id == tree.c.id
     tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level).where(*of_task)
@@ -121,10 +128,10 @@ def back_with_task() -> Query:
 @statement
 def back_with_project() -> Query:
     """What comes back with the project `row_id`, as `back_with_task` has it: projects, and the tasks of all."""
-    tree = _back(PROJECTS)
+    tree = back(PROJECTS, PROJECTS.c.id == ROW_ID)
     projects = select(_word("projects"), tree.c.id, tree.c.parent_id, NO_ID.label("project_id"), tree.c.level)
-    back = *in_trash(TASKS), TASKS.c.project_id == tree.c.id, TASKS.c.deleted_with == tree.c.taken_by
-    inside = select(TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, tree.c.taken_by).where(*back).cte("inside")
+    columns = TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, tree.c.taken_by
+    inside = select(*columns).where(*taken_inside(tree)).cte("inside")
     tasks = select(_word("tasks"), inside.c.id, inside.c.parent_id, inside.c.project_id, NONE)
     return _in_order(projects, tasks, *_with_them(inside))
 

@@ -113,6 +113,11 @@ async def put(changing: Changing, rows: Sequence[Row], parent_id: UUID | None) -
     await change_all(changing, PROJECTS, [row.id for row in rows], {}, each)
 
 
+def _too_deep(height: int) -> str:
+    below = f", and this one has {height} levels in it" if height else ""
+    return f"a project is in at most {DEEPEST} others, one inside the other{below}"
+
+
 async def _depth_below(changing: Changing, parent_id: UUID, height: int = 0) -> int:
     """Raises Invalid."""
     rows = await changing.run(nested(), {"ids": [parent_id]})
@@ -120,7 +125,7 @@ async def _depth_below(changing: Changing, parent_id: UUID, height: int = 0) -> 
         raise Invalid.at("body", "parent_id", msg="there is no such project")
     depth: int = rows[0].depth + 1
     if depth + height > DEEPEST:
-        raise Invalid.at("body", "parent_id", msg=f"a project is in at most {DEEPEST} others, one inside the other")
+        raise Invalid.at("body", "parent_id", msg=_too_deep(height))
     return depth
 
 

@@ -3,16 +3,19 @@
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Integer,
     Text,
     and_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     select,
     true,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
@@ -20,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from backend.door import noted
 from backend.models import Tag, table
 from backend.services.task_criteria import CRITERIA, TASKS, condition, living
-from backend.statements import CLOCK, COUNTER, Query, as_json, statement, text_of
+from backend.statements import CLOCK, COUNTER, Query, as_json, statement
 from backend.wall import OWNER
 
 TAGS = table(Tag)
@@ -34,10 +37,11 @@ def _living() -> list[ColumnElement[bool]]:
 
 
 @statement
-def listed() -> Query:
-    """Rows of JSON text: the tags of living tasks and those that have a colour, most used first, then by name.
+def listed(after: bool) -> Query:
+    """Rows of (seq, place, body): the tags of living tasks and those that have a colour, most used first, then by name.
 
-    Null when there are none.
+    One of nulls when there are none, so that the counter comes with it. Without a colour there is no `color`: clients
+    that were made before there were colours read what they always did.
     """
     each = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="each", joins_implicitly=True)
     counts = (
@@ -50,16 +54,20 @@ def listed() -> Query:
     kept = select(TAGS.c.name, TAGS.c.color).where(*_living()).subquery("kept")
     tag = func.coalesce(counts.c.tag, kept.c.name).label("tag")
     count = func.coalesce(counts.c["count"], literal_column("0")).label("count")
-    most = (
-        select(tag, count, kept.c.color)
-        .select_from(counts.join(kept, counts.c.tag == kept.c.name, full=True))
-        .order_by(count.desc(), tag.collate("C"))
-        .limit(bindparam("in_limit", type_=Integer()))
-        .subquery("most")
-    )
+    wanted = select(tag, count, kept.c.color).select_from(counts.join(kept, counts.c.tag == kept.c.name, full=True))
+    if after:
+        there = -cast(bindparam("after_id", type_=Text()), BigInteger()), bindparam("after_key", type_=Text())
+        wanted = wanted.where(tuple_(-count.element, tag.element.collate("C")) > tuple_(*there))
+    ordered = wanted.order_by(count.desc(), tag.collate("C"))
+    most = ordered.limit(bindparam("in_limit", type_=Integer())).subquery("most")
     item = as_json(most, [most.c.tag, most.c["count"], most.c.color])
+    place = (cast(most.c["count"], Text()) + literal_column("' '", Text()) + most.c.tag).label("place")
     return (
-        select(COUNTER.c.seq, case((most.c.tag.is_not(None), text_of(item))).label("body"))
+        select(
+            COUNTER.c.seq,
+            place,
+            cast(func.json_strip_nulls(func.row_to_json(item.table_valued())), Text()).label("body"),
+        )
         .select_from(COUNTER.outerjoin(most, true()).outerjoin(item, true()))
         .where(COUNTER.c.user_id == OWNER)
         .order_by(most.c["count"].desc(), most.c.tag.collate("C"))

@@ -18,6 +18,7 @@ from backend.security.opaque import new_id
 from backend.services import tag_query
 from backend.services.changes import change_all
 from backend.services.tag_query import TAGS
+from backend.services.walking import walked
 from backend.sql import Row
 
 GIVEN: Final = ("id", "name", "color")
@@ -31,10 +32,9 @@ class Changed:
     updated: int  # tasks
 
 
-async def listed(mine: Scope, filters: TagFilter) -> list[str]:
-    """JSON, one a tag. One statement."""
-    rows = await mine.nearby(lambda mine: mine.read(tag_query.listed(), {"in_limit": filters.limit}))
-    return [row.body for row in rows if row.body]
+async def listed(mine: Scope, asked: TagFilter) -> tuple[list[str], str | None]:
+    """JSON, one a tag, and a cursor to those after them. One statement. Raises Invalid for the cursor."""
+    return await mine.nearby(lambda mine: walked(mine, tag_query.listed, asked, "tags", {}))
 
 
 async def edit(mine: Scope, tag: str, patch: TagPatch, merging: bool) -> Changed:

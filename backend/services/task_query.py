@@ -255,3 +255,10 @@ def these() -> Query:
     found = some.subquery("found")
     item = as_json(found, shown(found.c))
     return select(found.c.version, text_of(item)).select_from(found.join(item, true())).order_by(found.c.version)
+
+
+@statement
+def known() -> Query:
+    """Which of `ids` there are, in the trash and beyond too."""
+    these = TASKS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid())))
+    return select(TASKS.c.id).where(TASKS.c.user_id == OWNER, these).order_by(TASKS.c.id)

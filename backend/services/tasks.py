@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 
 from backend import door
-from backend.errors import Fault, Invalid, NotFound, Unavailable, Unsettled
+from backend.errors import Conflict, Fault, Invalid, NotFound, Unavailable, Unsettled
 from backend.rules.text import sort_key
 from backend.schemas.tasks import TaskCreate, TaskPatch
 from backend.scope import Changing, Scope, account_gone
@@ -16,7 +16,7 @@ from backend.services import belonging
 from backend.services.belonging import PLACES
 from backend.services.changes import Kind, Stored, as_stored, change, change_all, new_values, unchanged
 from backend.services.task_criteria import TASKS
-from backend.services.task_query import one, these
+from backend.services.task_query import known, one, these
 from backend.services.task_wire import shown
 from backend.sql import Row
 
@@ -46,6 +46,13 @@ async def create(mine: Scope, task: TaskCreate) -> tuple[UUID, Stored]:
 
 async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
     """JSON, in the order given. All or nothing: one statement, or a transaction as `create` has it."""
+    try:
+        return await _create_many(mine, tasks)
+    except UniqueViolation:
+        raise await _taken(mine, tasks) from None
+
+
+async def _create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
     rows = [row_of(mine, task) for task in tasks]
     statement = door.create_many(TASKS, GIVEN, shown)
     if any(map(_is_placed, tasks)):
@@ -57,6 +64,14 @@ async def create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
         return [row.body for row in await mine.change(work, at_most=1)]
     ids = [row["id"] for row in rows]
     return [row.body for row in await _made(mine, statement, _new_rows(rows), ids, tasks)]
+
+
+async def _taken(mine: Scope, tasks: Sequence[TaskCreate]) -> Conflict:
+    """Which of the ids there are already."""
+    ids = {task.id: n for n, task in enumerate(tasks) if task.id}
+    rows = await mine.read(known(), {"ids": list(ids)})
+    faults = [Fault(loc=["body", "tasks", ids[row.id], "id"], msg="This id is taken.", type="taken") for row in rows]
+    return Conflict("Some of these ids exist already, perhaps in the trash; nothing was created.", faults)
 
 
 async def _made(

@@ -15,7 +15,7 @@ from backend.rules import graph
 from backend.rules.graph import Edge
 from backend.schemas.trash import TrashList
 from backend.scope import Changing, Scope
-from backend.services import activity, belonging, dependency_query, falling, trash_query
+from backend.services import activity, belonging, dependency_query, falling, trash_list, trash_query
 from backend.services.changes import Stored, change, change_all
 from backend.services.dependencies import MOST_ONWARD
 from backend.services.projects import PROJECT, nested, taken
@@ -104,7 +104,7 @@ async def listed(mine: Scope, asked: TrashList) -> tuple[list[str], str | None]:
     within = asked.within is not None
 
     def page(after: bool) -> Query:
-        return trash_query.listed(within, after)
+        return trash_list.listed(within, after)
 
     return await walked(mine, page, asked, f"trash {asked.within}", {"within": asked.within} if within else {})
 
