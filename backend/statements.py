@@ -9,6 +9,7 @@ from sqlalchemy import (
     Delete,
     FromClause,
     Insert,
+    Integer,
     Interval,
     Select,
     Text,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as cast_to
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from backend.models import SyncState, table
 from backend.wall import checked
@@ -52,6 +54,13 @@ def as_json(source: FromClause, columns: Iterable[ColumnElement[Any]], *beside: 
 
 def text_of(item: Any) -> ColumnElement[str]:
     return func.row_to_json(item.table_valued()).cast(Text()).label("body")
+
+
+def one_by_one(query: Query, of: FromClause, name: str | None = None) -> LateralFromClause:
+    """`query` for each row of `of`, by its index: with an OFFSET it cannot become a join, for which Postgres would
+    read all that the user has, where it takes them for a user of average size.
+    """
+    return query.correlate(of).offset(literal_column("0", Integer())).lateral(name)
 
 
 def iso(moment: Any) -> ColumnElement[str]:

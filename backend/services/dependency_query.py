@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from sqlalchemy import (
-    CTE,
     Insert,
     Integer,
     Update,
@@ -14,19 +13,17 @@ from sqlalchemy import (
     column,
     func,
     insert,
-    literal_column,
     select,
     true,
     union,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
-from sqlalchemy.sql.selectable import LateralFromClause
 
 from backend.services.task_criteria import by_id, living
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD, OTHER, TASKS, Way, leads
 from backend.services.task_wire import shown
-from backend.statements import CLOCK, COUNTER, Query, as_json, statement, text_of
+from backend.statements import CLOCK, COUNTER, Query, as_json, one_by_one, statement, text_of
 from backend.wall import OWNER
 
 IDS: Final = bindparam("ids", type_=ARRAY(Uuid()))
@@ -91,22 +88,17 @@ def onward() -> Query:
     """The dependencies that can be reached from the tasks `ids`, up to `in_limit`.
 
     UNION goes through each task once, so that it takes time in proportion to what is found; and Postgres goes no
-    further than to the limit. LATERAL with an OFFSET has it look up the dependencies of each task by their index: for
-    a user of average size it would read all of them once for each step of the way.
+    further than to the limit.
     """
     given = func.unnest(IDS).table_valued(column("id", Uuid()), name="given").render_derived()
     first = select(given.c.id).cte("reached", recursive=True)
     to_living = DEPENDENCIES.join(OTHER, and_(*leads(ONWARD, first.c.id)))
-    further = _each(select(DEPENDENCIES.c.depends_on_id).select_from(to_living), first)
+    further = one_by_one(select(DEPENDENCIES.c.depends_on_id).select_from(to_living), first)
     reached = first.union(select(further.c.depends_on_id).select_from(first.join(further, true())))
     theirs = (DEPENDENCIES.c.user_id == OWNER, DEPENDENCIES.c.task_id == reached.c.id)
     columns = select(DEPENDENCIES.c.task_id, DEPENDENCIES.c.depends_on_id)
-    found = _each(columns.where(*theirs, DEPENDENCIES.c.deleted_at.is_(None)), reached)
+    found = one_by_one(columns.where(*theirs, DEPENDENCIES.c.deleted_at.is_(None)), reached)
     return select(*found.c).select_from(reached.join(found, true())).limit(bindparam("in_limit", type_=Integer()))
-
-
-def _each(query: Query, of: CTE) -> LateralFromClause:
-    return query.correlate(of).offset(literal_column("0", Integer())).lateral()
 
 
 @statement

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
-    ColumnElement,
+    FromClause,
     Integer,
     Table,
     Text,
@@ -26,12 +26,13 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from backend.services.comment_search import COMMENTS
-from backend.services.task_criteria import PROJECTS, TASKS, by_id
+from backend.services.task_criteria import PROJECTS, TASKS, by_id, by_key
 from backend.services.task_dependencies import BACK, DEPENDENCIES, ONWARD
 from backend.services.trash_query import in_trash, lives
-from backend.statements import Query, statement
+from backend.statements import Query, one_by_one, statement
 from backend.wall import OWNER
 
 What = Literal["tasks", "projects"]
@@ -40,7 +41,7 @@ OF_TASKS: Final[Mapping[str, Table]] = {"comments": COMMENTS}
 ONE: Final[Any] = literal_column("1", Integer())
 NONE: Final[Any] = literal_column("0", Integer())
 NO_ID: Final[Any] = cast(null(), Uuid())
-ROW_ID: Final = bindparam("row_id", type_=Uuid())
+GIVEN: Final = select(bindparam("row_id", type_=Uuid()).label("id")).subquery("given")
 IDS: Final = func.any(bindparam("ids", type_=ARRAY(Uuid())))
 
 
@@ -58,8 +59,9 @@ def with_tasks() -> Query:
     tree = select(TASKS.c.id, TASKS.c.id.label("root"), NONE.label("level")).where(*by_id(), TASKS.c.id == IDS)
     found = tree.cte("tree", recursive=True)
     part = TASKS.alias("part")
-    below = select(part.c.id, found.c.root, found.c.level + ONE)
-    found = found.union_all(below.where(*lives(part.c), part.c.parent_id == found.c.id))
+    below = one_by_one(select(part.c.id).where(*by_key(*lives(part.c)), part.c.parent_id == found.c.id), found)
+    parts = select(below.c.id, found.c.root, found.c.level + ONE).select_from(found.join(below, true()))
+    found = found.union_all(parts)
     height = func.row_number().over(partition_by=found.c.id, order_by=found.c.level.desc()).label("height")
     come_upon = select(found.c.id, found.c.root, height).subquery("come_upon")
     fallen = select(come_upon.c.id, come_upon.c.root).where(come_upon.c.height == ONE).cte("fallen")
@@ -72,44 +74,50 @@ def with_projects() -> Query:
     tree = select(PROJECTS.c.id, PROJECTS.c.id.label("root")).where(*lives(PROJECTS.c), PROJECTS.c.id == IDS)
     found = tree.cte("tree", recursive=True)
     inner = PROJECTS.alias("inner_project")
-    found = found.union_all(select(inner.c.id, found.c.root).where(*lives(inner.c), inner.c.parent_id == found.c.id))
-    inside = select(TASKS.c.id, found.c.root).where(*lives(TASKS.c), TASKS.c.project_id == found.c.id).cte("fallen")
+    within = one_by_one(select(inner.c.id).where(*by_key(*lives(inner.c)), inner.c.parent_id == found.c.id), found)
+    found = found.union_all(select(within.c.id, found.c.root).select_from(found.join(within, true())))
+    theirs = one_by_one(select(TASKS.c.id).where(*by_id(), TASKS.c.project_id == found.c.id), found)
+    inside = select(theirs.c.id, found.c.root).select_from(found.join(theirs, true())).cte("fallen")
     projects, tasks = (_rows(of, these.c.id, these.c.root) for of, these in (("projects", found), ("tasks", inside)))
     return union_all(projects, tasks, *_beside(inside))  # type: ignore[return-value]
 
 
 def _beside(fallen: CTE) -> list[Any]:
     """What is of the tasks that fall. A dependency between two of them comes once for each."""
-    things = [
-        _rows(of, each.c.id, fallen.c.root).where(*lives(each.c), each.c.task_id == fallen.c.id)
-        for of, each in OF_TASKS.items()
-    ]
-    dependencies = _rows("dependencies", DEPENDENCIES.c.id, fallen.c.root)
-    return [
-        *things,
-        *(
-            dependencies.where(*lives(DEPENDENCIES.c), DEPENDENCIES.c[way.near] == fallen.c.id)
-            for way in (ONWARD, BACK)
-        ),
-    ]
+    belonging = [(of, each, each.c.task_id) for of, each in OF_TASKS.items()]
+    belonging += [("dependencies", DEPENDENCIES, DEPENDENCIES.c[way.near]) for way in (ONWARD, BACK)]
+    found = []
+    for of, each, task_id in belonging:
+        theirs = one_by_one(select(each.c.id).where(*by_key(*lives(each.c)), task_id == fallen.c.id), fallen)
+        found.append(_rows(of, theirs.c.id, fallen.c.root).select_from(fallen.join(theirs, true())))
+    return found
 
 
-def back(target: Any, these: ColumnElement[bool], name: str = "tree") -> CTE:
-    """Rows of the trash, and what is below each that was taken along by the same: recursive. `root` is the former."""
+def back(target: Any, given: FromClause, name: str = "tree", *carried: str) -> CTE:
+    """Rows of the trash by their ids (`given.c.id`), and what is below each that was taken along by the same.
+
+    Recursive; `root` is the former.
+
+    Columns that are `carried` need not be looked up again.
+    """
     group = func.coalesce(target.c.deleted_with, target.c.id).label("taken_by")
-    about = target.c.id, target.c.parent_id, target.c.id.label("root"), group, NONE.label("level")
-    tree = select(*about).where(*in_trash(target), these).cte(name, recursive=True)
+    root = target.c.id, target.c.parent_id, target.c.id.label("root"), group, NONE.label("level")
+    roots = select(*root, *(target.c[each] for each in carried)).where(*by_key(*in_trash(target)))
+    found = one_by_one(roots.where(target.c.id == given.c.id), given)
+    tree = select(*found.c).select_from(given.join(found, true())).cte(name, recursive=True)
     part = target.alias("part")
-    below = select(part.c.id, part.c.parent_id, tree.c.root, tree.c.taken_by, tree.c.level + ONE)
-    return tree.union_all(
-        below.where(*in_trash(part), part.c.parent_id == tree.c.id, part.c.deleted_with == tree.c.taken_by)
-    )
+    taken = part.c.parent_id == tree.c.id, part.c.deleted_with == tree.c.taken_by
+    columns = ("id", "parent_id", *carried)
+    below = one_by_one(select(*(part.c[each] for each in columns)).where(*by_key(*in_trash(part)), *taken), tree)
+    about = below.c.id, below.c.parent_id, tree.c.root, tree.c.taken_by, tree.c.level + ONE
+    parts = select(*about, *(below.c[each] for each in carried))
+    return tree.union_all(parts.select_from(tree.join(below, true())))
 
 
-def taken_inside(projects: CTE) -> tuple[Any, ...]:
-    """The tasks that were taken along by the same as the projects that they are in."""
+def taken_inside(projects: CTE, *columns: str) -> LateralFromClause:
+    """For each of the projects, the tasks in it that were taken along by the same."""
     these = TASKS.c.project_id == projects.c.id, TASKS.c.deleted_with == projects.c.taken_by
-    return *in_trash(TASKS), *these
+    return one_by_one(select(*(TASKS.c[each] for each in columns)).where(*by_key(*in_trash(TASKS)), *these), projects)
 
 
 @statement
@@ -118,7 +126,7 @@ def back_with_task() -> Query:
 
     Dependencies are looked at when the tasks are back (`severed`).
     """
-    tree = back(TASKS, TASKS.c.id == ROW_ID)
+    tree = back(TASKS, GIVEN)
     task = TASKS.alias("task")
     of_task = task.c.user_id == OWNER, task.c.id == tree.c.id
     tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level).where(*of_task)
@@ -128,22 +136,23 @@ def back_with_task() -> Query:
 @statement
 def back_with_project() -> Query:
     """What comes back with the project `row_id`, as `back_with_task` has it: projects, and the tasks of all."""
-    tree = back(PROJECTS, PROJECTS.c.id == ROW_ID)
+    tree = back(PROJECTS, GIVEN)
     projects = select(_word("projects"), tree.c.id, tree.c.parent_id, NO_ID.label("project_id"), tree.c.level)
-    columns = TASKS.c.id, TASKS.c.parent_id, TASKS.c.project_id, tree.c.taken_by
-    inside = select(*columns).where(*taken_inside(tree)).cte("inside")
-    tasks = select(_word("tasks"), inside.c.id, inside.c.parent_id, inside.c.project_id, NONE)
-    return _in_order(projects, tasks, *_with_them(inside))
+    tasks = taken_inside(tree, "id", "parent_id", "project_id")
+    inside = select(*tasks.c, tree.c.taken_by).select_from(tree.join(tasks, true())).cte("inside")
+    found = select(_word("tasks"), inside.c.id, inside.c.parent_id, inside.c.project_id, NONE)
+    return _in_order(projects, found, *_with_them(inside))
 
 
 def _with_them(tasks: CTE) -> list[Any]:
     """What is of the tasks that come back."""
-    return [
-        select(_word(of), each.c.id, NO_ID, NO_ID, NONE).where(
-            *in_trash(each), each.c.task_id == tasks.c.id, each.c.deleted_with == tasks.c.taken_by
-        )
-        for of, each in OF_TASKS.items()
-    ]
+    found = []
+    for of, each in OF_TASKS.items():
+        taken = each.c.task_id == tasks.c.id, each.c.deleted_with == tasks.c.taken_by
+        theirs = one_by_one(select(each.c.id).where(*by_key(*in_trash(each)), *taken), tasks)
+        rows = select(_word(of), theirs.c.id, NO_ID, NO_ID, NONE)
+        found.append(rows.select_from(tasks.join(theirs, true())))
+    return found
 
 
 def _in_order(*parts: Any) -> Query:

@@ -15,7 +15,7 @@ from backend.schemas.projects import ProjectCreate, ProjectList, ProjectPatch
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
 from backend.services.changes import Kind, Stored, as_stored, change, change_all, new_values, unchanged
-from backend.services.task_criteria import PROJECTS, TASKS
+from backend.services.task_criteria import PROJECTS, TASKS, by_key
 from backend.services.walking import listed_rows, walked
 from backend.sql import Row
 from backend.statements import Query, as_json, iso, statement, text_of
@@ -162,7 +162,7 @@ def nested() -> Query:
     tree = select(*(PROJECTS.c[name] for name in about), (ONE - ONE).label("level")).where(*_living(), these)
     found = tree.cte("tree", recursive=True)
     inner = PROJECTS.alias("inner_project")
-    inside = inner.c.user_id == OWNER, inner.c.parent_id == found.c.id, inner.c.deleted_at.is_(None)
+    inside = *by_key(inner.c.user_id == OWNER, inner.c.deleted_at.is_(None)), inner.c.parent_id == found.c.id
     found = found.union_all(select(*(inner.c[name] for name in about), found.c.level + ONE).where(*inside))
     return select(*found.c).order_by(found.c.level, found.c.id)
 

@@ -78,11 +78,18 @@ def living() -> list[ColumnElement[bool]]:
     return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None)]
 
 
-def by_id() -> list[ColumnElement[bool]]:
-    """The same, for tasks that are named: IS NOT FALSE keeps Postgres from the partial indexes, all of which are of
-    another order. In a plan for any values it would walk through one of them, past all that the owner has.
+def by_key(whose: ColumnElement[bool], *state: ColumnElement[bool]) -> list[ColumnElement[bool]]:
+    """The same, for rows that are named, or come upon one by one by what they belong to.
+
+    IS NOT FALSE keeps Postgres from the partial indexes, all of which are of another order: it would go through one of
+    them, past all that the owner has, and would do so for each of 5,000 rows.
     """
-    return [TASKS.c.user_id == OWNER, TASKS.c.deleted_at.is_(None).is_not(false())]
+    return [whose, *(each.is_not(false()) for each in state)]
+
+
+def by_id() -> list[ColumnElement[bool]]:
+    """The owner's tasks that are named and not in the trash."""
+    return by_key(*living())
 
 
 def sought() -> list[ColumnElement[bool]]:

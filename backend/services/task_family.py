@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.services.task_criteria import PROJECTS, TASKS, by_id, living, place
+from backend.services.task_criteria import PROJECTS, TASKS, by_id, by_key, living, place
 from backend.services.task_wire import columns, shown
-from backend.statements import COUNTER, Query, as_json, statement, text_of
+from backend.statements import COUNTER, Query, as_json, one_by_one, statement, text_of
 from backend.wall import OWNER
 
 ONE: Final[Any] = literal_column("1", Integer())
@@ -36,7 +36,7 @@ def _these(name: str) -> ColumnElement[Any]:
 
 
 def _parts_of(parent: Any, part: Any) -> tuple[ColumnElement[bool], ...]:
-    return part.c.user_id == OWNER, part.c.parent_id == parent.c.id, part.c.deleted_at.is_(None)
+    return *by_key(part.c.user_id == OWNER, part.c.deleted_at.is_(None)), part.c.parent_id == parent.c.id
 
 
 @statement
@@ -46,8 +46,9 @@ def below() -> Query:
     roots = select(TASKS.c.id.label("root"), *(TASKS.c[name] for name in about), NONE.label("level"))
     tree = roots.where(*by_id(), TASKS.c.id == _these("ids")).cte("tree", recursive=True)
     part = TASKS.alias("part")
-    parts = select(tree.c.root, *(part.c[name] for name in about), tree.c.level + ONE)
-    tree = tree.union_all(parts.where(*_parts_of(tree, part)))
+    found = one_by_one(select(*(part.c[name] for name in about)).where(*_parts_of(tree, part)), tree)
+    parts = select(tree.c.root, *found.c, tree.c.level + ONE).select_from(tree.join(found, true()))
+    tree = tree.union_all(parts)
     return select(*tree.c).order_by(tree.c.level, tree.c.id)
 
 
@@ -76,19 +77,16 @@ def subtasks(after: bool) -> Query:
     first = select(TASKS.c.id, key.label("path"), ONE.label("depth")).where(*_parts_of(root, TASKS))
     tree = first.cte("tree", recursive=True)
     part = TASKS.alias("part")
-    path = (
-        tree.c.path
-        + literal_column("'/'", Text())
-        + place(part.c)
-        + literal_column("' '", Text())
-        + cast(part.c.id, Text())
-    )
-    tree = tree.union_all(select(part.c.id, path, tree.c.depth + ONE).where(*_parts_of(tree, part)))
+    step = place(part.c) + literal_column("' '", Text()) + cast(part.c.id, Text())
+    more = one_by_one(select(part.c.id, step.label("step")).where(*_parts_of(tree, part)), tree)
+    path = tree.c.path + literal_column("'/'", Text()) + more.c.step
+    tree = tree.union_all(select(more.c.id, path, tree.c.depth + ONE).select_from(tree.join(more, true())))
     wanted = select(*tree.c)
     if after:
         wanted = wanted.where(tree.c.path > bindparam("after_key", type_=tree.c.path.type))
     found = wanted.order_by(tree.c.path).limit(bindparam("in_limit", type_=Integer())).subquery("found")
-    page = select(*columns(), found.c.depth, found.c.path).where(*living(), TASKS.c.id == found.c.id).subquery("page")
+    task = one_by_one(select(*columns()).where(*by_id(), TASKS.c.id == found.c.id), found)
+    page = select(*task.c, found.c.depth, found.c.path).select_from(found.join(task, true())).subquery("page")
     item = as_json(page, [*shown(page.c), page.c.depth])
     total = select(func.count()).select_from(tree).scalar_subquery()
     return (
@@ -117,7 +115,9 @@ def _above(page: CTE) -> Any:
 
 def _below(page: CTE) -> Any:
     task = TASKS.alias("part")
-    tree = select(task.c.id).where(*_parts_of(page, task)).cte("down", recursive=True)
+    part = one_by_one(select(task.c.id).where(*_parts_of(page, task)), page)
+    tree = select(part.c.id).select_from(page.join(part, true())).cte("down", recursive=True)
     below = TASKS.alias("below")
-    tree = tree.union(select(below.c.id).where(*_parts_of(tree, below)))
+    more = one_by_one(select(below.c.id).where(*_parts_of(tree, below)), tree)
+    tree = tree.union(select(more.c.id).select_from(tree.join(more, true())))
     return select(tree.c.id)
