@@ -49,7 +49,8 @@ class Oracle:
     def listed(self) -> list[Json]:
         counts = self.counts()
         order = sorted({*counts, *self.colors}, key=lambda tag: (-counts[tag], tag))
-        return [{"tag": tag, "count": counts[tag], "color": self.colors.get(tag)} for tag in order]
+        colors = {tag: {"color": color} for tag, color in self.colors.items()}
+        return [{"tag": tag, "count": counts[tag], **colors.get(tag, {})} for tag in order]
 
     def has(self, tag: str) -> bool:
         return tag in self.counts() or tag in self.colors
