@@ -56,11 +56,11 @@ def text_of(item: Any) -> ColumnElement[str]:
     return func.row_to_json(item.table_valued()).cast(Text()).label("body")
 
 
-def one_by_one(query: Query, of: FromClause, name: str | None = None) -> LateralFromClause:
+def one_by_one(query: Query, of: FromClause) -> LateralFromClause:
     """`query` for each row of `of`, by its index: with an OFFSET it cannot become a join, for which Postgres would
     read all that the user has, where it takes them for a user of average size.
     """
-    return query.correlate(of).offset(literal_column("0", Integer())).lateral(name)
+    return query.correlate(of).offset(literal_column("0", Integer())).lateral()
 
 
 def iso(moment: Any) -> ColumnElement[str]:

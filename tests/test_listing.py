@@ -124,6 +124,7 @@ async def tag_counts(client: Client, query: str = "") -> list[tuple[str, int]]:
     answer = await client.get(f"/v1/tags{query}")
     assert answer.status_code == 200, answer.text
     assert list(answer.json()) in (["items"], ["items", "next_cursor"])
+    assert "limit" in query or len(answer.json()["items"]) == 100 or "next_cursor" not in answer.json()
     return [(item["tag"], item["count"]) for item in answer.json()["items"]]
 
 

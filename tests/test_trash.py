@@ -80,6 +80,17 @@ async def test_what_was_deleted_is_listed_with_what_it_took_along(alice: Client,
     assert_problem(await alice.get("/v1/trash", params={**cursor, "within": made["a"]["id"]}), 422)
 
 
+async def test_a_task_and_a_project_of_one_id_each_tell_what_comes_with_them(alice: Client) -> None:
+    same = str(uuid4())
+    await alice.post("/v1/projects", {"id": same, "name": "Home"})
+    await alice.add_many([{"title": "In it", "project_id": same} for _ in range(2)])
+    await alice.add_many([{"title": "Top", "id": same}, {"title": "Part", "parent_id": same}])
+    await delete(alice, f"/v1/projects/{same}?tasks=trash")
+    await delete(alice, f"/v1/tasks/{same}")
+
+    assert [(item["kind"], item["contains"]) for item in await trash(alice)] == [("task", 1), ("project", 2)]
+
+
 async def test_a_task_comes_back_with_its_parts_and_each_has_a_new_number(alice: Client) -> None:
     made = await tree(alice)
     await delete(alice, f"/v1/tasks/{made['c']['id']}")

@@ -112,8 +112,8 @@ def _part_of(parent: Home, height: int, sent: Mapping[str, Any], loc: Loc, *, na
 
 
 def _too_deep(height: int) -> str:
-    below = f", and this one has {height} below it" if height else ""
-    return f"subtasks are at most {DEEPEST} levels deep{below}"
+    along = f"; parts on {height} more level{'s' if height > 1 else ''} come along" if height else ""
+    return f"subtasks are at most {DEEPEST} levels deep{along}"
 
 
 async def _look(changing: Changing, rows: Sequence[Mapping[str, Any]]) -> _There:

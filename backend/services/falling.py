@@ -94,11 +94,8 @@ def _beside(fallen: CTE) -> list[Any]:
 
 
 def back(target: Any, given: FromClause, name: str = "tree", *carried: str) -> CTE:
-    """Rows of the trash by their ids (`given.c.id`), and what is below each that was taken along by the same.
-
-    Recursive; `root` is the former.
-
-    Columns that are `carried` need not be looked up again.
+    """(id, parent_id, root, taken_by, level, …): rows of the trash by their ids (`given.c.id`), and what is below each
+    that was taken along by the same, with that row as `root`. Recursive. `carried` are columns to have besides.
     """
     group = func.coalesce(target.c.deleted_with, target.c.id).label("taken_by")
     root = target.c.id, target.c.parent_id, target.c.id.label("root"), group, NONE.label("level")
@@ -126,10 +123,8 @@ def back_with_task() -> Query:
 
     Dependencies are looked at when the tasks are back (`severed`).
     """
-    tree = back(TASKS, GIVEN)
-    task = TASKS.alias("task")
-    of_task = task.c.user_id == OWNER, task.c.id == tree.c.id
-    tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, task.c.project_id, tree.c.level).where(*of_task)
+    tree = back(TASKS, GIVEN, "tree", "project_id")
+    tasks = select(_word("tasks"), tree.c.id, tree.c.parent_id, tree.c.project_id, tree.c.level)
     return _in_order(tasks, *_with_them(tree))
 
 

@@ -18,7 +18,7 @@ from backend.services.changes import Kind, Stored, as_stored, change, change_all
 from backend.services.task_criteria import PROJECTS, TASKS, by_key
 from backend.services.walking import listed_rows, walked
 from backend.sql import Row
-from backend.statements import Query, as_json, iso, statement, text_of
+from backend.statements import Query, as_json, iso, one_by_one, statement, text_of
 from backend.wall import OWNER
 
 GIVEN = (
@@ -114,8 +114,8 @@ async def put(changing: Changing, rows: Sequence[Row], parent_id: UUID | None) -
 
 
 def _too_deep(height: int) -> str:
-    below = f", and this one has {height} levels in it" if height else ""
-    return f"a project is in at most {DEEPEST} others, one inside the other{below}"
+    along = f"; projects on {height} more level{'s' if height > 1 else ''} come along" if height else ""
+    return f"a project is in at most {DEEPEST} others, one inside the other{along}"
 
 
 async def _depth_below(changing: Changing, parent_id: UUID, height: int = 0) -> int:
@@ -162,8 +162,9 @@ def nested() -> Query:
     tree = select(*(PROJECTS.c[name] for name in about), (ONE - ONE).label("level")).where(*_living(), these)
     found = tree.cte("tree", recursive=True)
     inner = PROJECTS.alias("inner_project")
-    inside = *by_key(inner.c.user_id == OWNER, inner.c.deleted_at.is_(None)), inner.c.parent_id == found.c.id
-    found = found.union_all(select(*(inner.c[name] for name in about), found.c.level + ONE).where(*inside))
+    theirs = *by_key(inner.c.user_id == OWNER, inner.c.deleted_at.is_(None)), inner.c.parent_id == found.c.id
+    inside = one_by_one(select(*(inner.c[name] for name in about)).where(*theirs), found)
+    found = found.union_all(select(*inside.c, found.c.level + ONE).select_from(found.join(inside, true())))
     return select(*found.c).order_by(found.c.level, found.c.id)
 
 

@@ -40,8 +40,8 @@ def _living() -> list[ColumnElement[bool]]:
 def listed(after: bool) -> Query:
     """Rows of (seq, place, body): the tags of living tasks and those that have a colour, most used first, then by name.
 
-    One of nulls when there are none, so that the counter comes with it. Without a colour there is no `color`: clients
-    that were made before there were colours read what they always did.
+    The place is `count tag`. When there are none, one row without a place, so that the counter comes with it. Without
+    a colour there is no `color`: clients that were made before there were colours read what they always did.
     """
     each = func.jsonb_array_elements_text(TASKS.c.tags).table_valued("value", name="each", joins_implicitly=True)
     counts = (

@@ -79,10 +79,10 @@ def living() -> list[ColumnElement[bool]]:
 
 
 def by_key(whose: ColumnElement[bool], *state: ColumnElement[bool]) -> list[ColumnElement[bool]]:
-    """The same, for rows that are named, or come upon one by one by what they belong to.
+    """The owner's rows in a state, of those that are named, or come upon one by one by what they belong to.
 
     IS NOT FALSE keeps Postgres from the partial indexes, all of which are of another order: it would go through one of
-    them, past all that the owner has, and would do so for each of 5,000 rows.
+    them, past all that the owner has, and would do so for each row.
     """
     return [whose, *(each.is_not(false()) for each in state)]
 

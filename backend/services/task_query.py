@@ -261,4 +261,4 @@ def these() -> Query:
 def known() -> Query:
     """Which of `ids` there are, in the trash and beyond too."""
     these = TASKS.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid())))
-    return select(TASKS.c.id).where(TASKS.c.user_id == OWNER, these).order_by(TASKS.c.id)
+    return select(TASKS.c.id).where(TASKS.c.user_id == OWNER, these)

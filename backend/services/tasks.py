@@ -68,10 +68,14 @@ async def _create_many(mine: Scope, tasks: Sequence[TaskCreate]) -> list[str]:
 
 async def _taken(mine: Scope, tasks: Sequence[TaskCreate]) -> Conflict:
     """Which of the ids there are already."""
-    ids = {task.id: n for n, task in enumerate(tasks) if task.id}
-    rows = await mine.read(known(), {"ids": list(ids)})
-    faults = [Fault(loc=["body", "tasks", ids[row.id], "id"], msg="This id is taken.", type="taken") for row in rows]
-    return Conflict("Some of these ids exist already, perhaps in the trash; nothing was created.", faults)
+    rows = await mine.read(known(), {"ids": [task.id for task in tasks if task.id]})
+    there = {row.id for row in rows}
+    faults = [
+        Fault(loc=["body", "tasks", n, "id"], msg="This id is taken.", type="taken")
+        for n, task in enumerate(tasks)
+        if task.id in there
+    ]
+    return Conflict("Some of these ids exist already, perhaps in the trash.", faults)
 
 
 async def _made(

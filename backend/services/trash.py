@@ -195,7 +195,7 @@ async def _rejoin(changing: Changing, ids: Sequence[UUID]) -> None:
 
 
 async def scrub(mine: Scope, of: falling.What, row_id: UUID) -> None:
-    """For good, with what would come back with it. The tombstones stay, for other devices. Raises NotFound."""
+    """For good, with what would come back with it. The tombstones stay. Raises NotFound."""
     statement = falling.back_with_task() if of == "tasks" else falling.back_with_project()
 
     async def work(changing: Changing) -> None:
