@@ -80,9 +80,8 @@ def _counted(found: CTE) -> ColumnElement[Any]:
 
     A value is made once; a table to join, once for each of them.
     """
-    tasks, projects = (
-        select(found.c.id).where(found.c.kind == _word(kind)).subquery(f"listed_{kind}s") for kind in ("task", "project")
-    )
+    tasks = select(found.c.id).where(found.c.kind == _word("task")).subquery("listed_tasks")
+    projects = select(found.c.id).where(found.c.kind == _word("project")).subquery("listed_projects")
     each = zip(("task", "project", "project"), _with(tasks, projects), strict=True)
     named = [
         select(_named(_word(kind), these.c.root).label("root"))
