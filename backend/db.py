@@ -115,7 +115,14 @@ class Database:
         from sqlalchemy.ext.asyncio import create_async_engine
         from sqlalchemy.pool import NullPool
 
-        return create_async_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True)
+        return create_async_engine(
+            self._url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            hide_parameters=True,
+            # Behind PgBouncer the sixth time of a statement could come to a connection that has it already.
+            connect_args={"prepare_threshold": None},
+        )
 
     @cached_property
     def guarded(self) -> "AsyncEngine":
