@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, case, cast, func, literal_column, select, true
+from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, Text, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from backend.models import Priority
@@ -23,6 +23,10 @@ Where = list[ColumnElement[bool]]
 
 def exact(where: Where) -> ColumnElement[int]:
     return select(func.count()).select_from(TASKS).where(*where).scalar_subquery()
+
+
+def all_of(found: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(found).scalar_subquery()
 
 
 def or_estimate(where: Where) -> tuple[ColumnElement[int], ColumnElement[bool]]:

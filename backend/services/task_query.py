@@ -39,6 +39,7 @@ from backend.services.task_criteria import (
     SOUGHT,
     TASKS,
     Form,
+    by_id,
     condition,
     conjuncts,
     living,
@@ -48,9 +49,9 @@ from backend.services.task_criteria import (
     sought_condition,
 )
 from backend.services.task_family import MOST_INCLUDED, relatives
-from backend.services.task_search import Words, found_by, meant, rank, snippet, vocabulary, words
+from backend.services.task_search import found_by, meant, rank, ranked_hits, snippet, vocabulary, words
 from backend.services.task_wire import columns, shown
-from backend.statements import COUNTER, Query, as_json, statement, text_of
+from backend.statements import COUNTER, Query, as_json, one_by_one, statement, text_of
 from backend.wall import OWNER
 
 FILTERS = table(SavedFilter)
@@ -128,8 +129,10 @@ def page(shape: Shape) -> Query:
     where = [*sought(), sought_condition(shape.form)] if shape.sought else [*living(), condition(shape.form)]
     where += [found_by(looked_for)] if shape.search != "no" else []
     where += [PLANNED_ANEW] if shape.planned_anew else []
-    known = _known(shape, where).subquery("known")
-    rows = _rows(shape, _found(shape, where, looked_for), looked_for.query)
+    hits = ranked_hits(looked_for, where, likes=shape.search == "fuzzy") if shape.sort is Sort.relevance else None
+    known = _known(shape, where, hits).subquery("known")
+    found = _found(shape, where) if hits is None else _best(shape, hits)
+    rows = _rows(shape, found, looked_for.query)
     if not shape.include:
         listed = _listed(shape, rows.subquery("rows")).subquery("listed")
         return select(*known.c, *listed.c).select_from(known.join(listed, true()))
@@ -175,26 +178,39 @@ def _included(shape: Shape, rows: CTE) -> Query:
     return select(body.label("included"), (func.count() <= most).label("included_all")).select_from(each)
 
 
-def _found(shape: Shape, where: Where, looked_for: Words) -> Subquery:
+def _found(shape: Shape, where: Where) -> Subquery:
     """The rows of the page, and the key that each is sorted by."""
     order = SORTS[shape.sort]
     key = order.turned if order.turned is not None and shape.falling != order.falling else order.key
-    if shape.sort is Sort.relevance:
-        key = rank(looked_for, likes=shape.search == "fuzzy")
-    searched = [TASKS.c.search] if shape.highlight else []
-    wanted = select(*columns(), *searched, key.label("key")).where(*where)
+    wanted = select(*columns(), *_for_snippet(shape), key.label("key")).where(*where)
+    return _paged(shape, wanted, key, TASKS.c.id).subquery("found")
+
+
+def _best(shape: Shape, hits: CTE) -> Subquery:
+    """The same of those that a search found, whose ranks are known: each is read again by its key."""
+    best = _paged(shape, select(hits), hits.c.key, hits.c.id).subquery("best")
+    row = one_by_one(select(*columns(), *_for_snippet(shape)).where(*by_id(), TASKS.c.id == best.c.id), best)
+    return select(*row.c, best.c.key).select_from(best.join(row, true())).subquery("found")
+
+
+def _for_snippet(shape: Shape) -> list[ColumnElement[Any]]:
+    return [TASKS.c.search] if shape.highlight else []
+
+
+def _paged(shape: Shape, wanted: Query, key: Any, row_id: Any) -> Query:
+    order = SORTS[shape.sort]
     if shape.start == "cursor":
         there: Any = cast(bindparam("after_key", type_=Text()), key.type)
         here: Any = key
         if not order.unique:
-            here, there = tuple_(key, TASKS.c.id), tuple_(there, bindparam("after_id", type_=Uuid()))
+            here, there = tuple_(key, row_id), tuple_(there, bindparam("after_id", type_=Uuid()))
         further = here < there if shape.falling else here > there
         wanted = wanted.where(further.is_(true()) if shape.sought else further)
     if shape.start == "page":
         wanted = wanted.offset(bindparam("in_offset", type_=Integer()))
     turn = _turn(shape)
-    ties = [] if order.unique else [turn(TASKS.c.id)]
-    return wanted.order_by(turn(key), *ties).limit(_limit(shape) + ONE).subquery("found")
+    ties = [] if order.unique else [turn(row_id)]
+    return wanted.order_by(turn(key), *ties).limit(_limit(shape) + ONE)
 
 
 def _limit(shape: Shape) -> Any:
@@ -207,11 +223,12 @@ def _turn(shape: Shape) -> Callable[[Any], Any]:
     return desc if shape.falling else lambda column: column
 
 
-def _known(shape: Shape, where: Where) -> Query:
+def _known(shape: Shape, where: Where, hits: CTE | None) -> Query:
     """What the answer says beside the page: one row."""
     about: list[ColumnElement[Any]] = [COUNTER.c.seq, EPOCH]
     if shape.total == "exact":
-        about.append(counts.exact(where).label("total"))
+        total = counts.exact(where) if hits is None else counts.all_of(hits)
+        about.append(total.label("total"))
     elif shape.total == "estimate":
         total, estimated = counts.or_estimate(where)
         about += [total.label("total"), estimated.label("estimated")]

@@ -1,5 +1,6 @@
 """Full-text search as SQL: the query, its rank, its snippets, and the words that were nearly typed."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -70,6 +71,14 @@ def _the(value: Any) -> Any:
 
 def found_by(words: Words) -> ColumnElement[bool]:
     return says_or_is_among(words.demanded, words.ids)
+
+
+def ranked_hits(words: Words, where: Sequence[ColumnElement[bool]], *, likes: bool) -> CTE:
+    """The ids of the tasks that are found, each with its rank as `key`: to be counted, and the best of them read.
+
+    Found once for both, and no more of them sorted than this.
+    """
+    return select(TASKS.c.id, rank(words, likes=likes).label("key")).where(*where).cte("hits")
 
 
 def rank(words: Words, *, likes: bool = False) -> ColumnElement[float]:
