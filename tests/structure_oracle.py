@@ -60,12 +60,16 @@ class Oracle:
             if row.parent == name and not row.deleted:
                 yield from self.below(rows, other, level + 1)
 
-    def back(self, rows: Rows, name: str, group: str, level: int = 0) -> Iterator[tuple[str, int]]:
-        """Itself and what is below it in the trash and was taken along by the same."""
+    def back(self, rows: Rows, name: str) -> tuple[str, dict[str, int]]:
+        """What took it along, if not itself; and it with all below that the same took along, each with its level."""
+        group = rows[name].deleted_with or name
+        return group, dict(self._back(rows, name, group))
+
+    def _back(self, rows: Rows, name: str, group: str, level: int = 0) -> Iterator[tuple[str, int]]:
         yield name, level
         for other, row in rows.items():
             if row.parent == name and row.in_trash and row.deleted_with == group:
-                yield from self.back(rows, other, group, level + 1)
+                yield from self._back(rows, other, group, level + 1)
 
     def trees(self, rows: Rows) -> dict[str, tuple[str | None, str | None, int]]:
         """What lives: its parent, its project, its depth."""
@@ -84,8 +88,7 @@ class Oracle:
     def back_with(self, name: str) -> set[str]:
         """What comes back with one that is in the trash."""
         rows = self.tasks if name in self.tasks else self.projects
-        group = rows[name].deleted_with or name
-        tree = dict(self.back(rows, name, group))
+        group, tree = self.back(rows, name)
         inside = self._tasks_back(tree, group) if rows is self.projects else []
         return {*tree, *inside} - {name}
 
@@ -197,8 +200,7 @@ class Oracle:
         task = self.tasks[name]
         if not task.in_trash:
             return 404
-        group = task.deleted_with or name
-        tree = dict(self.back(self.tasks, name, group))
+        group, tree = self.back(self.tasks, name)
         if not self._takes(self.tasks, task.parent, max(tree.values())):
             task.parent = None
         home = self.tasks[task.parent].project if task.parent else task.project
@@ -212,8 +214,7 @@ class Oracle:
         project = self.projects[name]
         if not project.in_trash:
             return 404
-        group = project.deleted_with or name
-        tree = dict(self.back(self.projects, name, group))
+        group, tree = self.back(self.projects, name)
         if self.is_called(*(self.projects[each].name for each in tree)):
             return 409
         inside = self._tasks_back(tree, group)
@@ -271,16 +272,15 @@ class Oracle:
         task = self.tasks[name]
         if not task.in_trash:
             return 404
-        group = task.deleted_with or name
-        self._scrub(dict(self.back(self.tasks, name, group)))
+        _, tree = self.back(self.tasks, name)
+        self._scrub(tree)
         return 204
 
     def scrub_project(self, name: str) -> int:
         project = self.projects[name]
         if not project.in_trash:
             return 404
-        group = project.deleted_with or name
-        tree = dict(self.back(self.projects, name, group))
+        group, tree = self.back(self.projects, name)
         self._scrub(self._tasks_back(tree, group))
         for each in tree:
             self.projects[each].scrubbed = True

@@ -70,7 +70,7 @@ def _alone() -> list[Select[Any]]:
 
 def _within() -> list[Select[Any]]:
     given = select(bindparam("within", type_=Uuid()).label("id")).subquery("given")
-    parts, inside, inner = _with(given, given, *SAID)
+    parts, inside, inner = _with("within", given, given, *SAID)
     tasks, projects = union_all(parts, inside).subquery("tasks_within"), inner.subquery("projects_within")
     return [_thing("task", tasks.c, tasks.c.title), _thing("project", projects.c, projects.c.name)]
 
@@ -82,7 +82,7 @@ def _counted(found: CTE) -> ColumnElement[Any]:
     """
     tasks = select(found.c.id).where(found.c.kind == _word("task")).subquery("listed_tasks")
     projects = select(found.c.id).where(found.c.kind == _word("project")).subquery("listed_projects")
-    each = zip(("task", "project", "project"), _with(tasks, projects), strict=True)
+    each = zip(("task", "project", "project"), _with("counted", tasks, projects), strict=True)
     named = [
         select(_named(_word(kind), these.c.root).label("root"))
         for kind, these in ((kind, rows.subquery(f"counted_{n}")) for n, (kind, rows) in enumerate(each))
@@ -93,13 +93,12 @@ def _counted(found: CTE) -> ColumnElement[Any]:
 
 
 def _with(
-    tasks: FromClause, projects: FromClause, of_task: Sequence[str] = (), of_project: Sequence[str] = ()
+    name: str, tasks: FromClause, projects: FromClause, of_task: Sequence[str] = (), of_project: Sequence[str] = ()
 ) -> tuple[Select[Any], Select[Any], Select[Any]]:
     """What comes back with these, each as (id, root, …), where `root` is the one that it comes with: parts of the
     tasks, tasks in the projects, projects in the projects."""
-    kind = "within" if of_task else "counted"
-    parts = back(TASKS, tasks, f"{kind}_tasks", *of_task)
-    inner = back(PROJECTS, projects, f"{kind}_projects", *of_project)
+    parts = back(TASKS, tasks, f"{name}_tasks", *of_task)
+    inner = back(PROJECTS, projects, f"{name}_projects", *of_project)
     inside = taken_inside(inner, "id", *of_task)
     in_them = select(inside.c.id, inner.c.root, *(inside.c[each] for each in of_task))
     return _below(parts, of_task), in_them.select_from(inner.join(inside, true())), _below(inner, of_project)
