@@ -59,7 +59,7 @@ async def write_and_read(client: Client, tries: int, seed: int, progress: Progre
 
 async def run(pair: Streaming, folder: Path, tries: int, seed: int) -> tuple[int, Counter[str]]:
     asked: Counter[str] = Counter()
-    settings = settings_for(pair.primary, folder, database_replica_url=pair.replica, slow_statement_ms=0)
+    settings = settings_for(pair.primary, folder, database_replica_url=pair.replica)
     async with worker(settings) as (app, http):
         state = app.state.tend
         for name, database in (("primary", state.database), ("replica", state.replica.database)):
