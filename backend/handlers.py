@@ -6,6 +6,7 @@ No trace, SQL, constraint text or input reaches a client: input can hold a passw
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import psycopg
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
+from starlette.types import Scope
 
 from backend.errors import (
     Circle,
@@ -58,8 +60,8 @@ STATUS: Final[dict[type[TendError], int]] = {
 }
 CONSTRAINTS: Final = {
     "users_email_key_key": Conflict("This address has an account already."),
-    "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash."),
-    "projects_pkey": Conflict("A project with this id exists already, perhaps in the trash."),
+    "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash, or was deleted for good."),
+    "projects_pkey": Conflict("A project with this id exists already, perhaps in the trash, or was deleted for good."),
     "projects_name": Conflict("A project with this name exists already."),
     "comments_pkey": Conflict("A comment with this id exists already, or was deleted."),
     "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
@@ -75,22 +77,28 @@ _WORDS: Final = {
 
 
 def problem(
-    path: str,
+    scope: Scope,
     status: int,
     detail: str,
     errors: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
     more: dict[str, Any] | None = None,
 ) -> Response:
-    body = {**problem_of(path, status, detail), **(more or {})}
+    body = {**problem_of(_path_of(scope), status, detail), **(more or {})}
     if errors:
         body["errors"] = list(errors)
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-def too_large(path: str) -> Response:
+def _path_of(scope: Scope) -> str:
+    """As it was sent: a URI reference, in which `home%2Fgarden` is one tag."""
+    sent: bytes = scope.get("raw_path") or scope["path"].encode()
+    return quote(sent, safe="/%:@!$&'()*+,;=~")
+
+
+def too_large(scope: Scope) -> Response:
     """Closes the connection: what is left of the body would have to be read otherwise."""
-    return problem(path, 413, _WORDS[413], headers={"Connection": "close"})
+    return problem(scope, 413, _WORDS[413], headers={"Connection": "close"})
 
 
 def install(app: FastAPI) -> None:
@@ -117,7 +125,7 @@ async def _tend(request: Request, error: Exception) -> Response:
         more["type"] = "urn:tend:problem:unsettled"
     if isinstance(error, InFlight):
         more["type"] = "urn:tend:problem:in-flight"
-    return problem(request.url.path, status, error.detail, error.errors, _headers_of(error), more)
+    return problem(request.scope, status, error.detail, error.errors, _headers_of(error), more)
 
 
 def _headers_of(error: TendError) -> dict[str, str]:
@@ -152,7 +160,7 @@ def _invalid(request: Request, errors: Iterable[Any]) -> Response:
     shown = found[:MOST_FAULTS]
     faults = [Fault(loc=[_loc(part) for part in each["loc"]], msg=words_for(each), type=each["type"]) for each in shown]
     more = f" {len(found):,} things are wrong; these are the first." if len(found) > MOST_FAULTS else ""
-    return problem(request.url.path, 422, f"The request is not valid.{more}", faults)
+    return problem(request.scope, 422, f"The request is not valid.{more}", faults)
 
 
 def _loc(part: Any) -> str | int:
@@ -166,17 +174,17 @@ async def _http(request: Request, error: Exception) -> Response:
     if status == 400:  # FastAPI's word for a body that cannot be parsed
         return _invalid(request, [{"loc": ["body"], "type": "json_invalid"}])
     if status == 413:
-        return too_large(request.url.path)
+        return too_large(request.scope)
     headers = dict(error.headers or {})
     if status == 405:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers["Allow"] = ", ".join(allowed(request))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": headers["Allow"]})
-        return problem(request.url.path, 405, f"Allowed here: {headers['Allow']}.", headers=headers)
-    return problem(request.url.path, status, _WORDS.get(status, error.detail), headers=headers)
+        return problem(request.scope, 405, f"Allowed here: {headers['Allow']}.", headers=headers)
+    return problem(request.scope, status, _WORDS.get(status, error.detail), headers=headers)
 
 
-def _allowed(request: Request) -> list[str]:
+def allowed(request: Request) -> list[str]:
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
         if route.path and compile_path(route.path)[0].match(request.url.path):
@@ -199,7 +207,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     # The trace, without values (telemetry/logs.py), and the route, not the path: they are the user's own.
     log.error("%s %s failed", request.method, exchange.route(), exc_info=error)
     exchange.failed(error)
-    return problem(request.url.path, 500, _WORDS[500])
+    return problem(request.scope, 500, _WORDS[500])
 
 
 _HANDLERS: Final[dict[type, Callable[[Request, Exception], Awaitable[Response]]]] = {

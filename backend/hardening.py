@@ -108,7 +108,7 @@ class _Refused(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = "A web page from there may not ask this: the origin, the method or a header is not allowed."
-        answer = problem(scope["path"], 400, detail, headers={"Vary": self.headers["Vary"]})
+        answer = problem(scope, 400, detail, headers={"Vary": self.headers["Vary"]})
         await answer(scope, receive, send)
 
 

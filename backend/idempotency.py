@@ -78,17 +78,16 @@ class Idempotency:
             return
         request = Request(scope, receive)
         try:
-            answer = await self._once(request, template)
+            answer: ASGIApp = await self._once(request, _key_of(request, template))
         except ClientDisconnect:
             return
         except Exception as error:
-            answer = await handlers.answer_to(request, error)
+            # A method that is not there is that in the first place, whatever the key.
+            there = request.method in handlers.allowed(request)
+            answer = await handlers.answer_to(request, error) if there else self.app
         await answer(scope, receive, send)
 
-    async def _once(self, request: Request, template: str) -> Response:
-        key = _key_of(request)
-        if template in REFUSED:
-            raise Invalid.at("header", HEADER, msg=f"not taken here: {REFUSED[template]}")
+    async def _once(self, request: Request, key: str) -> Response:
         mine = replace(await holder_of(request), seen=request.scope["tend.seen"])
         await take_allowance(request, mine)
         body = await self._body(request)
@@ -135,14 +134,16 @@ def _has_key(scope: Asgi) -> bool:
     return any(name == b"idempotency-key" for name, _ in scope["headers"])
 
 
-def _key_of(request: Request) -> str:
-    """As it stands between the quotes: a string of RFC 8941 is written in one way only."""
+def _key_of(request: Request, template: str) -> str:
+    """As it stands between the quotes: a string of RFC 8941 is written in one way only. Raises Invalid."""
     written = [line.strip(" ") for line in request.headers.getlist(HEADER)]
     if len(written) > 1:
         raise Invalid.at("header", HEADER, msg="given twice")
     if not re.fullmatch(PATTERN, written[0]) or len(written[0]) > MOST_CHARACTERS + 2:
         wanted = f"1 to {MOST_CHARACTERS} characters of ASCII in quotes, like {EXAMPLE}"
         raise Invalid.at("header", HEADER, msg=f"expected {wanted}")
+    if template in REFUSED:
+        raise Invalid.at("header", HEADER, msg=f"not taken here: {REFUSED[template]}")
     return written[0][1:-1]
 
 

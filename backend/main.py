@@ -107,7 +107,7 @@ class Uniform:
                 kind: bytes = dict(message["headers"]).get(b"content-type", b"")
                 too_large = kind.startswith(b"text/plain")
                 if too_large:
-                    await handlers.too_large(scope["path"])(scope, receive, send)
+                    await handlers.too_large(scope)(scope, receive, send)
             elif head and message["type"] == "http.response.body":
                 ended, past = True, ended
                 message = {**message, "body": b"", "more_body": False}

@@ -24,11 +24,12 @@ PASSWORD: Final = "three words, and unusual ones"
 BACK: Final = "https://app.example.com/signed-in"
 
 ABOUT: Final = """
-Starts Tend on a Postgres of its own in a temporary folder, registers users, gives them tasks, filters and tokens, and
-has schemathesis ask every operation of the OpenAPI: its examples, the values at the limits of its schemas, random ones
-that fit them and random ones that do not, and requests in a row that use what was answered before. All checks are on:
-no status, body or header that is not documented, no 5xx, nothing refused that a schema allows and nothing accepted
-that it does not, nothing without a token, nothing of another user. Needs no internet, and leaves nothing behind.
+Starts Tend on a Postgres of its own in a temporary folder, registers users, gives them tasks, projects, filters and
+tokens, and has schemathesis ask every operation of the OpenAPI: its examples, the values at the limits of its schemas,
+random ones that fit them and random ones that do not, and requests in a row that use what was answered before. All
+checks are on: no status, body or header that is not documented, no 5xx, nothing refused that a schema allows and
+nothing accepted that it does not, nothing without a token, nothing of another user. Needs no internet, and leaves
+nothing behind.
 """
 EXAMPLES: Final = """
 examples:
@@ -61,18 +62,29 @@ peers = ["ada", "bob"]
 
 [dictionaries]
 any = {{ values = ["*"] }}
+deleted_projects = {{ values = {deleted_projects} }}
+deleted_tasks = {{ values = {deleted_tasks} }}
 emails = {{ values = ["ada@example.com"] }}
 filters = {{ values = {filters} }}
 passwords = {{ values = [{password}] }}
+projects = {{ values = {projects} }}
 refresh_tokens = {{ values = {refresh_tokens} }}
+tags = {{ values = ["ada", "home", "waiting"] }}
 tasks = {{ values = {tasks} }}
 uris = {{ values = ["https://app.example.com/signed-in"] }}
 
 [parameters]
+"path.deleted_project_id" = {{ dictionary = "deleted_projects", probability = 0.5 }}
+"path.deleted_task_id" = {{ dictionary = "deleted_tasks", probability = 0.5 }}
+"path.project_id" = {{ dictionary = "projects", probability = 0.5 }}
+"path.tag" = {{ dictionary = "tags", probability = 0.5 }}
 "path.task_id" = {{ dictionary = "tasks", probability = 0.5 }}
 "path.other_id" = {{ dictionary = "tasks", probability = 0.5 }}
 "query.saved" = {{ dictionary = "filters", probability = 1.0 }}
 "header.if-match" = {{ dictionary = "any", probability = 0.5 }}
+"body.after" = {{ dictionary = "tasks", probability = 0.9 }}
+"body.before" = {{ dictionary = "tasks", probability = 0.9 }}
+"body.project_id" = {{ dictionary = "projects", probability = 0.5 }}
 "body.ids[*]" = {{ dictionary = "tasks", probability = 0.9 }}
 "body.to" = {{ dictionary = "tasks", probability = 0.9 }}
 "body.username" = {{ dictionary = "emails", probability = 0.5 }}
@@ -83,6 +95,13 @@ uris = {{ values = ["https://app.example.com/signed-in"] }}
 [[operations]]
 include-name = "POST /v1/auth/token"
 parameters = {{ "body.password" = {{ dictionary = "passwords", probability = 0.5 }} }}
+
+[[operations]]
+include-name = "POST /v1/projects/{{project_id}}/move"
+
+[operations.parameters]
+"body.after" = {{ dictionary = "projects", probability = 0.9 }}
+"body.before" = {{ dictionary = "projects", probability = 0.9 }}
 """
 
 
@@ -91,6 +110,9 @@ class Given(NamedTuple):
 
     token: str
     tasks: list[str]
+    projects: list[str]
+    deleted_tasks: list[str]
+    deleted_projects: list[str]
     filters: list[str]
     refresh_tokens: list[str]
 
@@ -148,6 +170,10 @@ def give(url: str, name: str) -> Given:
         pairs = [posted("/v1/auth/token", data={**form, "device": f"Phone {number}"}) for number in range(5)]
         http.headers["Authorization"] = f"Bearer {pairs[0]['access_token']}"
         tasks = posted("/v1/tasks/batch", json={"tasks": [_task(name, number) for number in range(100)]})["items"]
+        projects = [posted("/v1/projects", json={"name": f"{name.title()}'s {n}"})["id"] for n in range(40)]
+        ids = [task["id"] for task in tasks]
+        for path in (*(f"/v1/tasks/{each}" for each in ids[:20]), *(f"/v1/projects/{each}" for each in projects[:20])):
+            http.delete(path).raise_for_status()
         filters = [
             posted("/v1/filters", json={"name": f"{name.title()}: {text}", "filter": text, "sort": "due_date"})
             for text in ("is:pending due<=+1w", "tag:home", "priority:high -tag:waiting")
@@ -156,7 +182,10 @@ def give(url: str, name: str) -> Given:
         token = posted("/v1/me/tokens", json={"name": f"{name.title()}'s script", "scopes": scopes})["token"]
     return Given(
         token,
-        tasks=[task["id"] for task in tasks],
+        tasks=ids[20:],
+        projects=projects[20:],
+        deleted_tasks=ids[:20],
+        deleted_projects=projects[:20],
         filters=[saved["id"] for saved in filters],
         refresh_tokens=[pair["refresh_token"] for pair in pairs],
     )

@@ -110,7 +110,7 @@ async def test_a_snippet_is_of_the_best_comment_where_the_task_does_not_say_it(a
     assert await snippets(alice, "somewhere") == {
         "Water": "some figs &lt;b&gt;, <mark>somewhere</mark>, and many words later some lemons"
     }
-    assert await snippets(alice, "plants") == {"figs & lemons": "figs &amp; lemons"}  # in its tag
+    assert await snippets(alice, "plants") == {"figs & lemons": "figs &amp; lemons · <mark>plants</mark>"}
     assert "snippet" not in (await alice.page(search="figs"))["items"][0]
 
 

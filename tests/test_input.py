@@ -19,7 +19,7 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     problem: dict[str, Any] = answer.json()
     assert set(problem) - {"errors", "challenge", "path"} == {"type", "title", "status", "detail", "instance"}
     assert problem["status"] == status
-    assert problem["instance"] == answer.request.url.path
+    assert problem["instance"] == answer.request.url.raw_path.partition(b"?")[0].decode()
     assert all(set(fault) == {"loc", "msg", "type"} for fault in problem.get("errors", []))
     return problem
 
@@ -164,6 +164,11 @@ async def test_a_method_that_is_not_there_is_405_with_all_that_are(alice: Client
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
     task = f"/v1/tasks/{uuid4()}"
     assert (await alice.call("POST", task)).headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH"
+
+
+async def test_a_problem_names_the_path_as_it_was_sent(alice: Client) -> None:
+    for path in ("/v1/tags/home%2Fgarden%20%C3%BC", "/v1/tags/100%25", "/v1/tags/a+b:c@d"):
+        assert assert_problem(await alice.delete(path), 404)["instance"] == path
 
 
 async def test_options_tells_what_is_allowed(alice: Client) -> None:

@@ -96,6 +96,13 @@ async def test_a_parameter_that_cannot_be_meant_is_refused_by_name(
     assert [error["loc"] for error in answer.json()["errors"]] == [loc]
 
 
+@pytest.mark.parametrize("written", ["yesterday", "20260510", "", "10.05.2026"])
+async def test_what_is_no_day_is_told_that_a_day_would_do(alice: Client, written: str) -> None:
+    [error] = (await alice.get("/v1/tasks", params={"due_before": written})).json()["errors"]
+
+    assert error["msg"].startswith("expected a day, like 2026-12-24, or a time")
+
+
 async def test_every_wrong_parameter_is_named_at_once(alice: Client) -> None:
     answer = await alice.get("/v1/tasks?limit=0&status=done&tz=Mars/Olympus&colour=red")
 

@@ -191,9 +191,29 @@ async def test_a_snippet_shows_where_in_a_long_description(alice: Client) -> Non
     assert len(text) < 500
 
 
-async def test_a_snippet_is_html_in_which_nothing_but_the_marks_is_markup(alice: Client) -> None:
-    await alice.add('figs <b> "and" & <mark> lemons')
+async def test_a_snippet_has_the_tags_where_it_is_they_that_say_it(alice: Client) -> None:
+    await alice.add("Budget", description=f"{'long ' * 30}until the invoice came", tags=["deep work", "home"])
 
+    assert (await snippet(alice, "invoice")).endswith("long until the <mark>invoice</mark> came")
+    assert "the <mark>invoice</mark> came" in await snippet(alice, "work invoice")
+    assert "<mark>work</mark>, home" in await snippet(alice, "work invoice")
+    assert (await snippet(alice, "home")).endswith("came · deep work, <mark>home</mark>")
+    assert (await snippet(alice, "budget home -garden")).startswith("<mark>Budget</mark> · long")
+
+
+async def test_a_snippet_of_a_task_without_a_description_is_its_title(alice: Client) -> None:
+    await alice.add("Water the figs", description="", tags=["home"])
+
+    assert await snippet(alice, "figs") == "Water the <mark>figs</mark>"
+    assert await snippet(alice, "figs home") == "Water the <mark>figs</mark> · <mark>home</mark>"
+
+
+async def test_a_snippet_is_html_in_which_nothing_but_the_marks_is_markup(alice: Client) -> None:
+    await alice.add('figs <b> "and" & <mark> lemons', tags=["<i>home</i>"])
+
+    assert await snippet(alice, "lemons home") == (
+        "figs &lt;b&gt; &quot;and&quot; &amp; &lt;mark&gt; <mark>lemons</mark> · &lt;i&gt;<mark>home</mark>"
+    )
     assert await snippet(alice, "figs lemons") == (
         "<mark>figs</mark> &lt;b&gt; &quot;and&quot; &amp; &lt;mark&gt; <mark>lemons</mark>"
     )

@@ -61,6 +61,14 @@ async def test_a_beginning_is_marked_in_the_snippet(alice: Client) -> None:
     assert item["snippet"] == "<mark>Quarterly</mark> report"
 
 
+async def test_what_is_nearly_right_is_marked_too_and_in_a_tag_as_well(alice: Client) -> None:
+    await alice.add("In the kitchen", tags=["garden"])
+
+    [item] = (await alice.page(search="kitchne gardn", fuzzy="true", highlight="true"))["items"]
+
+    assert item["snippet"] == "<mark>kitchen</mark> · <mark>garden</mark>"
+
+
 async def test_a_beginning_means_the_same_in_a_filter(alice: Client) -> None:
     await alice.add_many(PLANTS)
 

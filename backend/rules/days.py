@@ -22,7 +22,7 @@ def instant(text: str) -> datetime:
 
 def day_or_instant(text: str) -> date | datetime:
     """Raises ValueError."""
-    if "T" in text.upper() or ":" in text:
+    if ":" in text:
         return instant(text)
     try:
         if _DAY.fullmatch(text):

@@ -151,7 +151,8 @@ def _limit_beginnings(tsquery: str, values: Iterator[Any]) -> None:
     """Each is looked up among the words of all users. Raises Invalid."""
     texts = [tsquery, *(value for value in values if isinstance(value, str))]
     if sum(text.count("':*") for text in texts) > MOST_BEGINNINGS:
-        raise Invalid.at("query", msg=f"more than {MOST_BEGINNINGS} beginnings of words, like quart*")
+        words = f"`search` and `filter` have more than {MOST_BEGINNINGS} beginnings of words, like quart*"
+        raise Invalid.at("query", msg=words)
 
 
 def _parts(filters: TaskFilter, zone: str) -> Iterator[Node]:

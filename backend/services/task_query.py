@@ -49,7 +49,7 @@ from backend.services.task_criteria import (
     sought_condition,
 )
 from backend.services.task_family import MOST_INCLUDED, relatives
-from backend.services.task_search import found_by, meant, rank, ranked_hits, snippet, vocabulary, words
+from backend.services.task_search import Words, found_by, meant, rank, ranked_hits, snippet, vocabulary, words
 from backend.services.task_wire import columns, shown
 from backend.statements import COUNTER, Query, as_json, one_by_one, statement, text_of
 from backend.wall import OWNER
@@ -132,7 +132,7 @@ def page(shape: Shape) -> Query:
     hits = ranked_hits(looked_for, where, likes=shape.search == "fuzzy") if shape.sort is Sort.relevance else None
     known = _known(shape, where, hits).subquery("known")
     found = _found(shape, where) if hits is None else _best(shape, hits)
-    rows = _rows(shape, found, looked_for.query)
+    rows = _rows(shape, found, looked_for)
     if not shape.include:
         listed = _listed(shape, rows.subquery("rows")).subquery("listed")
         return select(*known.c, *listed.c).select_from(known.join(listed, true()))
@@ -148,9 +148,9 @@ def suggestion() -> Query:
     return select(COUNTER.c.seq, meant(vocabulary()).label("words")).where(COUNTER.c.user_id == OWNER)
 
 
-def _rows(shape: Shape, found: Subquery, query: Any) -> Query:
+def _rows(shape: Shape, found: Subquery, looked_for: Words) -> Query:
     turn = _turn(shape)
-    item = as_json(found, [*shown(found.c), *([snippet(found.c, query)] if shape.highlight else [])])
+    item = as_json(found, [*shown(found.c), *([snippet(found.c, looked_for)] if shape.highlight else [])])
     number = func.row_number().over(order_by=[turn(found.c.key), turn(found.c.id)]).label("n")
     family = [found.c.parent_id] if shape.include else []
     return select(found.c.id, *family, found.c.key, number, text_of(item)).select_from(found.join(item, true()))

@@ -49,6 +49,7 @@ class Words(NamedTuple):
     query: Any
     demanded: Any  # the same, as one that demands a word
     any_word: Any
+    either: Any  # any of the words or, where it is fuzzy, of their likes
     ids: Any  # of the tasks that a comment says it of
     ranks: Any  # and their ranks by that; none unless they are sorted by it
 
@@ -60,9 +61,8 @@ def words(*, fuzzy: bool = False, by_rank: bool = True) -> Words:
     asked, any_word = _the(demanded.c.query), _the(typed.c.any_word)
     found = ranked(asked, any_word) if by_rank else select(commented(asked).label("ids"))
     comments = found.cte("commented")
-    return Words(
-        _the(query.c.query), asked, any_word, _the(comments.c.ids), _the(comments.c.ranks) if by_rank else None
-    )
+    ids, ranks = _the(comments.c.ids), _the(comments.c.ranks) if by_rank else None
+    return Words(_the(query.c.query), asked, any_word, _the(query.c.either) if fuzzy else any_word, ids, ranks)
 
 
 def _the(value: Any) -> Any:
@@ -107,16 +107,30 @@ def rank(words: Words, *, likes: bool = False) -> ColumnElement[float]:
     return cast((in_task + rank_in(words.ranks)) * open_first * young_first, REAL())
 
 
-def snippet(row: Any, query: Any) -> ColumnElement[str]:
-    """Of the task, or of a comment where the task does not say it.
+def snippet(row: Any, words: Words) -> ColumnElement[str]:
+    """Of the task, or of a comment where the task does not say it. With its tags where it says it by these.
 
     Escaped before the marks are set, so that a title is never taken for HTML.
     """
-    own: Any = func.concat_ws(literal_column("' · '"), row.title, row.description)
-    text: Any = case((row.search.op("@@")(query), own), else_=func.coalesce(best_of(row, query), own))
+    own = _joined("' · '", row.title, func.nullif(row.description, literal_column("''")))
+    title_and_description = func.ts_filter(row.search, literal_column("'{a,c}'"))
+    by_itself, with_tags = (vector.op("@@")(words.query) for vector in (title_and_description, row.search))
+    comment = func.coalesce(best_of(row, words.query), own)
+    text: Any = case((by_itself, own), (with_tags, _joined("' · '", own, _tags_of(row))), else_=comment)
+    # A query that the text does not fulfil, since a tag was in one of its parts, would mark nothing.
+    asked = case((by_itself, words.query), (with_tags, words.either), else_=words.query)
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = func.replace(text, literal_column(f"'{character}'"), literal_column(f"'{entity}'"))
-    return func.ts_headline(CONFIGURATION, text, query, SNIPPET).label("snippet")
+    return func.ts_headline(CONFIGURATION, text, asked, SNIPPET).label("snippet")
+
+
+def _joined(separator: str, *texts: Any) -> ColumnElement[str]:
+    return func.concat_ws(literal_column(separator), *texts)
+
+
+def _tags_of(row: Any) -> Any:
+    each = func.jsonb_array_elements_text(row.tags).table_valued("value", name="tag")
+    return select(func.string_agg(each.c.value, literal_column("', '"))).correlate(row.id.table).scalar_subquery()
 
 
 def vocabulary() -> CTE:
@@ -161,12 +175,12 @@ def loosely(known: CTE) -> CTE:
     either = func.concat_ws(literal_column("' | '"), _lexemes(typed.c.word), alike)
     # A stop word leaves nothing to put brackets around.
     each = case((either != literal_column("''"), func.concat(literal_column("'('"), either, literal_column("')'"))))
-    all_of = func.string_agg(each, literal_column("' & '"))
-    return (
-        select(cast(func.coalesce(all_of, literal_column("''")), TSQUERY).label("query"))
-        .select_from(typed)
-        .cte("loose")
-    )
+    return select(_by("&", each).label("query"), _by("|", each).label("either")).select_from(typed).cte("loose")
+
+
+def _by(operator: str, each: Any) -> ColumnElement[Any]:
+    together = func.string_agg(each, literal_column(f"' {operator} '"))
+    return cast(func.coalesce(together, literal_column("''")), TSQUERY)
 
 
 def _lexemes(word: Any) -> ColumnElement[str]:

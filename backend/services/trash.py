@@ -74,7 +74,8 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
         there = [row.id for row in rows if row.of == "tasks"]
         await change(changing.run, PROJECT, project_id, {"deleted_at": None, "parent_depth": None}, expected)
         if there and tasks is None:
-            words = f"There are {len(there):,} tasks in it: say what becomes of them, ?tasks=trash or ?tasks=inbox."
+            tasks_in_it = "is a task" if len(there) == 1 else f"are {len(there):,} tasks"
+            words = f"There {tasks_in_it} in it: say what becomes of them, ?tasks=trash or ?tasks=inbox."
             raise Conflict(words)
         if tasks == "inbox":
             await change_all(changing, TASKS, there, {"project_id": None})
