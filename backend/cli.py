@@ -28,6 +28,7 @@ from backend.config import Settings
 from backend.errors import TendError, Unavailable
 from backend.operations import accounts, backups, distribute, keys
 from backend.operations.doctor import doctor
+from backend.rules.text import counted
 from backend.telemetry import logs
 from backend.terminal import console, database, errors, fail, interruptible
 
@@ -260,8 +261,8 @@ def load(
         done = asyncio.run(bulk.load(settings, file, email_domain, password, advance, refuse))
         advance(size, done.tasks + done.known)
     console.print(
-        f"{done.tasks:,} tasks and {done.accounts:,} accounts loaded; "
-        f"{done.known:,} tasks were there already; {done.refused:,} lines refused.",
+        f"{counted(done.tasks, 'task')} and {counted(done.accounts, 'account')} loaded; "
+        f"{counted(done.known, 'task')} there already; {counted(done.refused, 'line')} refused.",
         soft_wrap=True,
     )
     if done.refused:

@@ -32,6 +32,7 @@ NOT_SAYABLE: Final = {
     r"At character \d+: .*": "the grammar of filters, which is not regular, and days beyond the year 9999",
     r"not a cursor of this .*; begin again without one": "bound to the user, the filter and the sort",
     r"there is no such (saved filter|task|project).*": "an id that has to exist",
+    r"name one: `after` or `before`": "two fields of which each is fine; oneOf would leave no plain type to generators",
     r"expected another (task|project) than the one .*": "an id that is in the path too",
     r"expected a key of fractional indexing, .*": "the first letter says how many follow: a pattern of 52 arms",
     r"`subtasks=complete` goes with `completed: true`": "a parameter that needs something of the body",

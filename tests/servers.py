@@ -1,10 +1,13 @@
 """A real Postgres for the tests: TEST_DATABASE_URL, else a container, else the embedded server."""
 
+import gc
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -41,12 +44,9 @@ def postgres() -> Iterator[str]:
 
 def _docker_answers() -> bool:
     """An engine that can give the image; one that cannot pull it is as good as none."""
-    import docker
     from docker.errors import DockerException
 
-    try:
-        engine = docker.from_env(timeout=5)
-    except DockerException:
+    if (engine := _docker()) is None:
         return False
     image = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18")
     try:
@@ -59,6 +59,21 @@ def _docker_answers() -> bool:
     finally:
         engine.close()
     return True
+
+
+def _docker() -> Any:
+    """Its client, if an engine answers. When none does, the client leaves a socket open, which Python would tell."""
+    import docker
+    from docker.errors import DockerException
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return docker.from_env(timeout=5)
+        except DockerException:
+            pass
+        gc.collect()
+    return None
 
 
 def administer(server: str, *statements: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from backend.rules.text import counted
+
 # A name is whatever somebody typed who registers, for any address: without this, one could have us send
 # `Win at evil.example` to a stranger, and mail programs would make a link of it.
 _LINK: Final = re.compile(r"[/:@]|\w\.\w{2}")
@@ -134,8 +136,7 @@ def _holds(minutes: int) -> str:
 def _span(minutes: int) -> str:
     units = {"day": 24 * 60, "hour": 60, "minute": 1}
     unit = next(name for name, size in units.items() if minutes % size == 0)
-    count = minutes // units[unit]
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return counted(minutes // units[unit], unit)
 
 
 def _moment(when: datetime) -> str:

@@ -1,4 +1,4 @@
-"""How titles are ordered."""
+"""How titles are ordered, and things counted in words."""
 
 import unicodedata
 from typing import Final
@@ -14,3 +14,8 @@ def sort_key(title: str) -> str:
     unfolded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", title).casefold())
     bare = "".join(character for character in unfolded if not unicodedata.combining(character))
     return bare[:SORT_KEY_CHARACTERS]
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 task`, `2,000 tasks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

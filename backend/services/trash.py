@@ -13,6 +13,7 @@ from backend.errors import Conflict, NotFound, NotSignedIn
 from backend.models.projects import DEEPEST
 from backend.rules import graph
 from backend.rules.graph import Edge
+from backend.rules.text import counted
 from backend.schemas.trash import TrashList
 from backend.scope import Changing, Scope
 from backend.services import activity, belonging, dependency_query, falling, trash_list, trash_query
@@ -74,9 +75,8 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
         there = [row.id for row in rows if row.of == "tasks"]
         await change(changing.run, PROJECT, project_id, {"deleted_at": None, "parent_depth": None}, expected)
         if there and tasks is None:
-            tasks_in_it = "is a task" if len(there) == 1 else f"are {len(there):,} tasks"
-            words = f"There {tasks_in_it} in it: say what becomes of them, ?tasks=trash or ?tasks=inbox."
-            raise Conflict(words)
+            held = counted(len(there), "task")
+            raise Conflict(f"It holds {held}. Say what becomes of its tasks: ?tasks=trash or ?tasks=inbox.")
         if tasks == "inbox":
             await change_all(changing, TASKS, there, {"project_id": None})
         gone = [row for row in rows if tasks != "inbox" or row.of == "projects"]

@@ -12,6 +12,7 @@ import typer
 from backend import config, embedded
 from backend.operations.doctor import configuration, connections, data, outside
 from backend.operations.doctor.findings import Check, Finding, Level, Patient, examined, failed, fine
+from backend.rules.text import counted
 from backend.terminal import console, database
 
 # In this order. A check that needs another one is left out when that one failed.
@@ -95,6 +96,6 @@ def _end(found: list[tuple[str, Finding]], as_json: bool) -> None:
         checks = [{"name": name, **finding._asdict()} for name, finding in found]
         sys.stdout.write(json.dumps({"healthy": not levels[Level.FAIL], "checks": checks}) + "\n")
     else:
-        warnings = f"{levels[Level.WARN]} warning{'' if levels[Level.WARN] == 1 else 's'}"
+        warnings = counted(levels[Level.WARN], "warning")
         console.print(f"\n{levels[Level.FAIL]} failed, {warnings}, {levels[Level.OK]} fine.")
     raise typer.Exit(1 if levels[Level.FAIL] else 0)
