@@ -67,6 +67,7 @@ CONSTRAINTS: Final = {
     "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
     "filters_name": Conflict("A filter with this name exists already."),
 }
+IN_PATHS: Final = "/:@!$&'()*+,;=~"
 MOST_FAULTS: Final = 50
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _WORDS: Final = {
@@ -91,9 +92,10 @@ def problem(
 
 
 def _path_of(scope: Scope) -> str:
-    """As it was sent: a URI reference, in which `home%2Fgarden` is one tag."""
-    sent: bytes = scope.get("raw_path") or scope["path"].encode()
-    return quote(sent, safe="/%:@!$&'()*+,;=~")
+    """As it was sent, percent-encoded where a URI needs it: in `home%2Fgarden` the slash is the tag's."""
+    sent: bytes | None = scope.get("raw_path")
+    path = quote(sent, safe=f"%{IN_PATHS}") if sent else quote(scope["path"], safe=IN_PATHS, errors="replace")
+    return f"/%2F{path[2:]}" if path.startswith("//") else path  # which would name another host
 
 
 def too_large(scope: Scope) -> Response:
@@ -187,7 +189,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def allowed(request: Request) -> list[str]:
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
-        if route.path and compile_path(route.path)[0].match(request.url.path):
+        if route.path and compile_path(route.path)[0].match(request.scope["path"]):
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 

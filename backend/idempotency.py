@@ -78,13 +78,19 @@ class Idempotency:
             return
         request = Request(scope, receive)
         try:
-            answer: ASGIApp = await self._once(request, _key_of(request, template))
+            key = _key_of(request, template)
+        except Invalid as error:
+            # A 405 comes before anything that is wrong with the key.
+            there = request.method in handlers.allowed(request)
+            refusal = await handlers.answer_to(request, error) if there else self.app
+            await refusal(scope, receive, send)
+            return
+        try:
+            answer = await self._once(request, key)
         except ClientDisconnect:
             return
         except Exception as error:
-            # A method that is not there is that in the first place, whatever the key.
-            there = request.method in handlers.allowed(request)
-            answer = await handlers.answer_to(request, error) if there else self.app
+            answer = await handlers.answer_to(request, error)
         await answer(scope, receive, send)
 
     async def _once(self, request: Request, key: str) -> Response:

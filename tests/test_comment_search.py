@@ -111,6 +111,9 @@ async def test_a_snippet_is_of_the_best_comment_where_the_task_does_not_say_it(a
         "Water": "some figs &lt;b&gt;, <mark>somewhere</mark>, and many words later some lemons"
     }
     assert await snippets(alice, "plants") == {"figs & lemons": "figs &amp; lemons · <mark>plants</mark>"}
+    assert await snippets(alice, "figs -plants") == {
+        "Water": "some <mark>figs</mark> &lt;b&gt;, somewhere, and many words later some lemons"
+    }
     assert "snippet" not in (await alice.page(search="figs"))["items"][0]
 
 

@@ -229,6 +229,8 @@ async def test_strangers_and_paths_that_are_not_there_are_answered_as_ever(
     assert_problem(await http.post("/v1/tasks", json={"title": "x"}, **key()), 401)
     assert_problem(await alice.post("/v1/nothing", {"title": "x"}, **key()), 404)
     assert_problem(await alice.post(f"/v1/tasks/{uuid4()}", {"title": "x"}, **key()), 405)
+    refused = await alice.patch("/v1/tags/%0A", {}, headers={"Idempotency-Key": "no quotes"})
+    assert assert_problem(refused, 422)["errors"][0]["loc"] == ["header", "Idempotency-Key"]
     for path in ("/v1/filters", "/v1/auth/token"):  # whatever the key, and whether the path takes one
         answer = await alice.patch(path, {}, headers={"Idempotency-Key": "no quotes"})
         assert "POST" in assert_problem(answer, 405)["detail"]

@@ -197,7 +197,10 @@ async def test_a_snippet_has_the_tags_where_it_is_they_that_say_it(alice: Client
     assert (await snippet(alice, "invoice")).endswith("long until the <mark>invoice</mark> came")
     assert "the <mark>invoice</mark> came" in await snippet(alice, "work invoice")
     assert "<mark>work</mark>, home" in await snippet(alice, "work invoice")
-    assert (await snippet(alice, "home")).endswith("came · deep work, <mark>home</mark>")
+    assert (await snippet(alice, "home")).startswith("Budget · long")
+    assert (await snippet(alice, "home")).endswith("long · deep work, <mark>home</mark>")
+    await alice.add("Twice", description=f"invoice {'long ' * 60} invoice", tags=["office"])
+    assert (await snippet(alice, "office invoice")).endswith(" · <mark>office</mark>")
     assert (await snippet(alice, "budget home -garden")).startswith("<mark>Budget</mark> · long")
 
 
@@ -212,7 +215,7 @@ async def test_a_snippet_is_html_in_which_nothing_but_the_marks_is_markup(alice:
     await alice.add('figs <b> "and" & <mark> lemons', tags=["<i>home</i>"])
 
     assert await snippet(alice, "lemons home") == (
-        "figs &lt;b&gt; &quot;and&quot; &amp; &lt;mark&gt; <mark>lemons</mark> · &lt;i&gt;<mark>home</mark>"
+        "figs &lt;b&gt; &quot;and&quot; &amp; &lt;mark&gt; <mark>lemons</mark> · &lt;i&gt;<mark>home</mark>&lt;/i&gt;"
     )
     assert await snippet(alice, "figs lemons") == (
         "<mark>figs</mark> &lt;b&gt; &quot;and&quot; &amp; &lt;mark&gt; <mark>lemons</mark>"

@@ -84,8 +84,8 @@ async def moved(
         for row in rows:
             bound = row.level == 0 and row.parent_id is not None and row.parent_id not in named
             if bound and row.project_id != project_id:
-                elsewhere = "a subtask is where its parent is; send `parent_id` null too, or move the parent"
-                raise Invalid.at(*loc, "project_id", msg=elsewhere)
+                words = "a subtask is where its parent is; send `parent_id` null too, or move the parent"
+                raise Invalid.at(*loc, "project_id", msg=words)
     parts = {row.id for row in rows if row.level and row.project_id != project_id} - named
     return Moved({**sent, "project_id": project_id}, sorted(parts))
 

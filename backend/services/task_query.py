@@ -131,7 +131,7 @@ def page(shape: Shape) -> Query:
     where += [PLANNED_ANEW] if shape.planned_anew else []
     hits = ranked_hits(looked_for, where, likes=shape.search == "fuzzy") if shape.sort is Sort.relevance else None
     known = _known(shape, where, hits).subquery("known")
-    found = _found(shape, where) if hits is None else _best(shape, hits)
+    found = _found(shape, where) if hits is None else _of_hits(shape, hits)
     rows = _rows(shape, found, looked_for)
     if not shape.include:
         listed = _listed(shape, rows.subquery("rows")).subquery("listed")
@@ -186,11 +186,11 @@ def _found(shape: Shape, where: Where) -> Subquery:
     return _paged(shape, wanted, key, TASKS.c.id).subquery("found")
 
 
-def _best(shape: Shape, hits: CTE) -> Subquery:
+def _of_hits(shape: Shape, hits: CTE) -> Subquery:
     """The same of those that a search found, whose ranks are known: each is read again by its key."""
-    best = _paged(shape, select(hits), hits.c.key, hits.c.id).subquery("best")
-    row = one_by_one(select(*columns(), *_for_snippet(shape)).where(*by_id(), TASKS.c.id == best.c.id), best)
-    return select(*row.c, best.c.key).select_from(best.join(row, true())).subquery("found")
+    these = _paged(shape, select(hits), hits.c.key, hits.c.id).subquery("these")
+    row = one_by_one(select(*columns(), *_for_snippet(shape)).where(*by_id(), TASKS.c.id == these.c.id), these)
+    return select(*row.c, these.c.key).select_from(these.join(row, true())).subquery("found")
 
 
 def _for_snippet(shape: Shape) -> list[ColumnElement[Any]]:

@@ -30,6 +30,7 @@ SNIPPET: Final = literal_column(
     """'StartSel=<mark>, StopSel=</mark>, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter=" … "'""",
     Text(),
 )
+WHOLE: Final = literal_column("'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'", Text())
 RECENT: Final[Any] = literal_column("2000")
 """Tasks whose titles and tags make the vocabulary: more would take longer than somebody waits for a hint."""
 NEAR: Final[Any] = cast(literal_column("'0.4'"), REAL())
@@ -112,20 +113,24 @@ def snippet(row: Any, words: Words) -> ColumnElement[str]:
 
     Escaped before the marks are set, so that a title is never taken for HTML.
     """
-    own = _joined("' · '", row.title, func.nullif(row.description, literal_column("''")))
-    title_and_description = func.ts_filter(row.search, literal_column("'{a,c}'"))
-    by_itself, with_tags = (vector.op("@@")(words.query) for vector in (title_and_description, row.search))
+    own = _joined(row.title, func.nullif(row.description, literal_column("''")))
     comment = func.coalesce(best_of(row, words.query), own)
-    text: Any = case((by_itself, own), (with_tags, _joined("' · '", own, _tags_of(row))), else_=comment)
-    # A query that the text does not fulfil, since a tag was in one of its parts, would mark nothing.
-    asked = case((by_itself, words.query), (with_tags, words.either), else_=words.query)
+    said = row.search.op("@@")(words.query)
+    by_tags = and_(said, not_(func.ts_filter(row.search, literal_column("'{a,c}'")).op("@@")(words.query)))
+    # A query that the text does not fulfil by itself would mark nothing in it.
+    asked = case((by_tags, words.either), else_=words.query)
+    around = _marked(case((said, own), else_=comment), asked, SNIPPET)
+    return _joined(around, case((by_tags, _marked(_tags_of(row), words.either, WHOLE)))).label("snippet")
+
+
+def _joined(*texts: Any) -> ColumnElement[str]:
+    return func.concat_ws(literal_column("' · '"), *texts)
+
+
+def _marked(text: Any, query: Any, options: Any) -> ColumnElement[str]:
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = func.replace(text, literal_column(f"'{character}'"), literal_column(f"'{entity}'"))
-    return func.ts_headline(CONFIGURATION, text, asked, SNIPPET).label("snippet")
-
-
-def _joined(separator: str, *texts: Any) -> ColumnElement[str]:
-    return func.concat_ws(literal_column(separator), *texts)
+    return func.ts_headline(CONFIGURATION, text, query, options)
 
 
 def _tags_of(row: Any) -> Any:
@@ -168,18 +173,24 @@ def _typed() -> Any:
 
 
 def loosely(known: CTE) -> CTE:
-    """The query that also finds what is written nearly as the words that were typed: all of them, each or its like."""
+    """The query that also finds what is written nearly as the words that were typed: all of them, each or its like.
+
+    And `either`, which finds any of them.
+    """
     typed = _typed()
     near = _near(known, typed.c.word, NEAREST).correlate(typed).lateral("near")
     alike = select(func.string_agg(_lexemes(near.c.word), literal_column("' | '"))).scalar_subquery()
-    either = func.concat_ws(literal_column("' | '"), _lexemes(typed.c.word), alike)
+    likes = func.concat_ws(literal_column("' | '"), _lexemes(typed.c.word), alike).label("likes")
+    # With an OFFSET it is not put wherever it is named: all that is known is looked through once for a word.
+    each = select(likes).select_from(typed).offset(literal_column("0")).subquery("each")
     # A stop word leaves nothing to put brackets around.
-    each = case((either != literal_column("''"), func.concat(literal_column("'('"), either, literal_column("')'"))))
-    return select(_by("&", each).label("query"), _by("|", each).label("either")).select_from(typed).cte("loose")
+    bracketed = func.concat(literal_column("'('"), each.c.likes, literal_column("')'"))
+    one = case((each.c.likes != literal_column("''"), bracketed))
+    return select(_all_by("&", one).label("query"), _all_by("|", one).label("either")).cte("loose")
 
 
-def _by(operator: str, each: Any) -> ColumnElement[Any]:
-    together = func.string_agg(each, literal_column(f"' {operator} '"))
+def _all_by(operator: str, one: Any) -> ColumnElement[Any]:
+    together = func.string_agg(one, literal_column(f"' {operator} '"))
     return cast(func.coalesce(together, literal_column("''")), TSQUERY)
 
 

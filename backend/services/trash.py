@@ -75,8 +75,10 @@ async def remove_project(mine: Scope, project_id: UUID, tasks: str | None, expec
         there = [row.id for row in rows if row.of == "tasks"]
         await change(changing.run, PROJECT, project_id, {"deleted_at": None, "parent_depth": None}, expected)
         if there and tasks is None:
-            held = counted(len(there), "task")
-            raise Conflict(f"It holds {held}. Say what becomes of its tasks: ?tasks=trash or ?tasks=inbox.")
+            words = (
+                f"It holds {counted(len(there), 'task')}. Say what becomes of its tasks: ?tasks=trash or ?tasks=inbox."
+            )
+            raise Conflict(words)
         if tasks == "inbox":
             await change_all(changing, TASKS, there, {"project_id": None})
         gone = [row for row in rows if tasks != "inbox" or row.of == "projects"]
