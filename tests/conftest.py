@@ -13,8 +13,10 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.config import Settings
+from backend.db import Database
 from backend.main import create_app
 from backend.models import Throttle, User
 from backend.scope import Scope
@@ -126,7 +128,22 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.Async
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     app = create_app(settings)
     async with app.router.lifespan_context(app):
+        _keep_connections(app.state.tend.database)
         yield app
+        await app.state.tend.database.engine.dispose()
+
+
+def _keep_connections(database: Database) -> None:
+    """Those of an operator end with their command. To make one for each test that is cleared after, and there to plan
+    anew what follows from deleting a user, took a fifth of all the tests' time.
+    """
+    kept = create_async_engine(
+        database.engine.url,
+        isolation_level="AUTOCOMMIT",
+        pool_pre_ping=True,  # tests cut connections off
+        connect_args={"prepare_threshold": None},
+    )
+    vars(database)["engine"] = kept
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from backend.services import falling, projects, task_family, trash_list
 from tests.client import Client
 from tests.test_plans import Plan, nodes, plan_for_values
 
+pytestmark = pytest.mark.long  # it makes thousands of rows, one in another
+
 PARTS = 1000
 LIVING = {
     "subtasks": task_family.subtasks(False),
