@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     DateTime,
     Integer,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     case,
     column,
+    extract,
     func,
     insert,
     literal_column,
@@ -30,8 +32,10 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    type_coerce,
     update,
 )
+from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import Insert as Upsert
 
@@ -45,6 +49,8 @@ ACTIVITY = table(Activity)
 ROWS = bindparam("rows", type_=JSONB)
 BY_SESSION, BY_TOKEN = (bindparam(f"by_{kind}", type_=Uuid()) for kind in ("session", "token"))
 """Who asks, for the activity. `scope.py` gives them their values."""
+BY_CLIENT, BY_CLOCK = bindparam("by_client", type_=Text()), bindparam("by_clock", type_=BigInteger())
+"""The device whose operation this is, and its clock; null where it is none's."""
 
 
 @statement
@@ -137,6 +143,21 @@ def _set(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str,
     return {**new, "version": version, "updated_at": at}
 
 
+def stamped(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str, Any]:
+    """The clocks of the field groups that have one of `sent`: each later than it was, as whoever writes has seen it."""
+    groups = [group for group, fields in target.info.get("groups", {}).items() if not set(fields).isdisjoint(sent)]
+    if not groups:
+        return {}
+    micros = cast_to(extract("epoch", at) * literal_column("1000000"), BigInteger)
+    clock, registers = func.coalesce(BY_CLOCK, micros), []
+    for group in groups:
+        name = literal_column(f"'{group}'", Text())
+        was = func.jsonb_extract_path_text(target.c.clocks, name, literal_column("'0'", Text()))
+        later = func.greatest(clock, cast_to(was, BigInteger) + literal_column("1"))
+        registers += [name, func.jsonb_build_array(later, version, cast_to(BY_CLIENT, Text))]
+    return {"clocks": target.c.clocks.concat(type_coerce(func.jsonb_build_object(*registers), JSONB))}
+
+
 def _this(target: Table) -> tuple[ColumnElement[bool], ...]:
     return (
         target.c.user_id == OWNER,
@@ -157,7 +178,7 @@ def change(target: Table, sent: frozenset[str], shown: Callable[[Any], Any], exp
     stale = (
         [target.c.version == func.any(bindparam("expected", type_=ARRAY(target.c.version.type)))] if expected else []
     )
-    new = _set(target, sent - {"deleted_at"}, seq.c.seq, seq.c.at)
+    new = _set(target, sent - {"deleted_at"}, seq.c.seq, seq.c.at) | stamped(target, sent, seq.c.seq, seq.c.at)
     if "deleted_at" in sent:
         new["deleted_at"] = seq.c.at
     where = [*_this(target), target.c.user_id == seq.c.user_id, *stale]
@@ -202,7 +223,8 @@ def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (),
     told = _told(target, {*sent, *each, *(["deleted_at"] if turn in {"deleted", "restored"} else [])})
     before = _before(target, told).add_columns(*(given.c[name] for name in ("n", *each))).where(*these).cte("before")
     named = before if told else given
-    new = _set(target, sent, bindparam("before", type_=target.c.version.type) + named.c.n, at)
+    version = bindparam("before", type_=target.c.version.type) + named.c.n
+    new = _set(target, sent, version, at) | stamped(target, {*sent, *each}, version, at)
     new |= {name: named.c[name] for name in each} | _turned(target, turn, at)
     if not told:
         return update(target).where(*these).values(new).returning(target.c.id)

@@ -7,7 +7,8 @@ TendError
 ├── NotFound               not there, in the trash, or somebody else's: the three look the same
 ├── Conflict               the database already holds what may be there once
 │   ├── InFlight           the same request, by its Idempotency-Key, is still being answered
-│   └── Circle             tasks would wait for one another in a circle
+│   ├── Circle             tasks would wait for one another in a circle
+│   └── OutOfStep          a device's operations are not numbered as the server knows them
 ├── PreconditionFailed     If-Match names another version
 ├── Invalid                the request can be read but not meant
 ├── Unsupported            a body in a media type that is not spoken here
@@ -20,9 +21,9 @@ TendError
 `handlers.py` turns them into answers; nothing here knows an HTTP library.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Fault(TypedDict):
@@ -77,6 +78,16 @@ def words_for(error: Mapping[str, Any]) -> str:
     given = {"error": "it cannot be read", **error.get("ctx", {})}
     words = _WORDS[error["type"]].format(**given) if error["type"] in _WORDS else str(error["msg"])
     return words.removeprefix("Value error, ").replace(" at line 1 column ", " at character ")
+
+
+def faults_of(errors: Iterable[Mapping[str, Any]], *before: str | int) -> list[Fault]:
+    """What Pydantic found wrong, below the place `before`."""
+    return [Fault(loc=[*before, *map(_loc, each["loc"])], msg=words_for(each), type=each["type"]) for each in errors]
+
+
+def _loc(part: Any) -> str | int:
+    """A field's name is the client's own words: cut, and without what UTF-8 and Postgres cannot hold."""
+    return part if isinstance(part, int) else str(part).encode(errors="replace").decode().replace("\0", "?")[:100]
 
 
 class TendError(Exception):
@@ -159,6 +170,27 @@ class Circle(Conflict):
         way = f", by way of {between} other{'s' if between > 1 else ''}: `path` has them" if between else ""
         super().__init__(f"The task would depend on itself{way}.")
         self.path = path
+
+
+class OutOfStep(Conflict):
+    """`last_n` is up to where the server has the device's operations.
+
+    `client_forked`: another one under this number was done already, as by a copy of the device's store.
+    `mutation_gap`: some before it are missing. `client_ahead`: the server told of results that it does not have, as
+    when it was restored from a backup.
+    """
+
+    def __init__(self, kind: Literal["client_forked", "mutation_gap", "client_ahead"], loc: str, last_n: int) -> None:
+        words = {
+            "client_forked": "Another operation of this client_id had this number. Take a new client_id, number what "
+            "was not confirmed anew from 1, and synchronise without a cursor.",
+            "mutation_gap": f"Operations are missing: the next one has the number {last_n + 1}.",
+            "client_ahead": "The server does not have what it told of before: it was restored. Take a new client_id, "
+            "number what was not confirmed anew from 1, and synchronise without a cursor.",
+        }
+        super().__init__(words[kind], [Fault(loc=["body", loc], msg=f"the last one here is {last_n}", type=kind)])
+        self.kind = kind
+        self.last_n = last_n
 
 
 class PreconditionFailed(TendError):

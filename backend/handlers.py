@@ -28,6 +28,7 @@ from backend.errors import (
     NotFound,
     NotOffered,
     NotSignedIn,
+    OutOfStep,
     PreconditionFailed,
     SecondFactorNeeded,
     SignInAgain,
@@ -36,12 +37,13 @@ from backend.errors import (
     Unavailable,
     Unsettled,
     Unsupported,
+    faults_of,
     problem_of,
     rate_limit,
-    words_for,
 )
 from backend.rules.addresses import client_address
 from backend.services import audit
+from backend.services.constraints import words_of
 from backend.telemetry import exchange
 
 log = logging.getLogger("tend")
@@ -57,15 +59,6 @@ STATUS: Final[dict[type[TendError], int]] = {
     TooMany: 429,
     NotOffered: 501,
     Unavailable: 503,
-}
-CONSTRAINTS: Final = {
-    "users_email_key_key": Conflict("This address has an account already."),
-    "tasks_pkey": Conflict("A task with this id exists already, perhaps in the trash, or was deleted for good."),
-    "projects_pkey": Conflict("A project with this id exists already, perhaps in the trash, or was deleted for good."),
-    "projects_name": Conflict("A project with this name exists already."),
-    "comments_pkey": Conflict("A comment with this id exists already, or was deleted."),
-    "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
-    "filters_name": Conflict("A filter with this name exists already."),
 }
 IN_PATHS: Final = "/:@!$&'()*+,;=~"
 MOST_FAULTS: Final = 50
@@ -127,6 +120,8 @@ async def _tend(request: Request, error: Exception) -> Response:
         more["type"] = "urn:tend:problem:unsettled"
     if isinstance(error, InFlight):
         more["type"] = "urn:tend:problem:in-flight"
+    if isinstance(error, OutOfStep):
+        more |= {"type": f"urn:tend:problem:{error.kind.replace('_', '-')}", "last_n": error.last_n}
     return problem(request.scope, status, error.detail, error.errors, _headers_of(error), more)
 
 
@@ -159,15 +154,8 @@ async def _validation(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, errors: Iterable[Any]) -> Response:
     found = list(errors)
-    shown = found[:MOST_FAULTS]
-    faults = [Fault(loc=[_loc(part) for part in each["loc"]], msg=words_for(each), type=each["type"]) for each in shown]
     more = f" {len(found):,} things are wrong; these are the first." if len(found) > MOST_FAULTS else ""
-    return problem(request.scope, 422, f"The request is not valid.{more}", faults)
-
-
-def _loc(part: Any) -> str | int:
-    """A field's name is the client's own words: cut, and without what UTF-8 cannot hold."""
-    return part if isinstance(part, int) else str(part).encode(errors="replace").decode()[:100]
+    return problem(request.scope, 422, f"The request is not valid.{more}", faults_of(found[:MOST_FAULTS]))
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -197,9 +185,9 @@ def allowed(request: Request) -> list[str]:
 async def _database(request: Request, error: Exception) -> Response:
     assert isinstance(error, psycopg.Error)
     if isinstance(error, psycopg.IntegrityError):
-        name = error.diag.constraint_name
-        if name in CONSTRAINTS:
-            return await _tend(request, CONSTRAINTS[name])
+        told = words_of(error)
+        if told:
+            return await _tend(request, told)
     if isinstance(error, psycopg.DataError):
         return await _tend(request, Invalid("A value is not one that can be stored."))
     return await _unexpected(request, error)

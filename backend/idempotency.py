@@ -47,6 +47,7 @@ REFUSED: Final = {
     "/v1/auth/password-reset": _STRANGER,
     "/v1/auth/password-reset/confirm": _STRANGER,
     "/v1/auth/logout": "the sign-in that would ask again has ended",
+    "/v1/sync": "its operations have numbers, by which each is done once",
     "/v1/me": "another language is more than one transaction",
     "/v1/me/email": "a mail goes out, whatever becomes of the transaction",
     "/v1/me/identities": "the provider is asked, and takes its code once",

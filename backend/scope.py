@@ -100,6 +100,8 @@ class Scope:
     least: int | None = None  # the number that a replica must have come to; None: it is not to be asked
     on_replica: bool = False
     running: Running | None = None
+    client_id: str | None = None  # of the device whose operation is done, with its clock
+    clock: int | None = None
 
     @property
     def _door(self) -> Database | Running:
@@ -143,8 +145,9 @@ class Scope:
         return rows
 
     def bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """With whose rows they are, and what the activity says of who changed them."""
-        return {**values, "owner": self.user_id, "by_session": self.session_id, "by_token": self.token_id}
+        """With whose rows they are, and what the activity and the clocks say of who changed them."""
+        by = {"by_session": self.session_id, "by_token": self.token_id}
+        return {**values, "owner": self.user_id, **by, "by_client": self.client_id, "by_clock": self.clock}
 
     async def change(self, work: Callable[["Changing"], Awaitable[T]], *, at_most: int) -> T:
         """The door's second form, for what decides by reading: a transaction that reserves its numbers first.

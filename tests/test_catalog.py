@@ -30,6 +30,8 @@ USERS_OWN = {
     "filters",
     "idempotency_keys",
     "projects",
+    "sync_clients",
+    "sync_receipts",
     "sync_state",
     "tags",
     "tasks",

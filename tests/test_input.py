@@ -17,7 +17,7 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    assert set(problem) - {"errors", "challenge", "path"} == {"type", "title", "status", "detail", "instance"}
+    assert set(problem) - {"errors", "challenge", "path", "last_n"} == {"type", "title", "status", "detail", "instance"}
     assert problem["status"] == status
     assert problem["instance"] == answer.request.url.raw_path.partition(b"?")[0].decode()
     assert all(set(fault) == {"loc", "msg", "type"} for fault in problem.get("errors", []))

@@ -16,7 +16,7 @@ from backend.state import State
 from tests.client import Client, Json, Statements, another_session
 from tests.test_access_tokens import made
 from tests.test_input import assert_problem
-from tests.test_walls import hers_of
+from tests.test_walls import BODIES, hers_of
 
 USERS, THROTTLES = table(User), table(Throttle)
 ADA = {"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"}
@@ -217,6 +217,7 @@ async def test_when_the_grace_is_over_nothing_is_left_in_any_table(
     begun = await ada.post("/v1/me/second-factor")
     assert begun.status_code == 201
     assert (await ada.post("/v1/tasks", {"title": "x"}, headers={"Idempotency-Key": '"x"'})).status_code == 201
+    assert (await ada.post("/v1/sync", BODIES["POST", "/v1/sync"])).status_code == 200
     async with state.database.engine.connect() as connection:
         for sql in (
             "INSERT INTO recovery_codes (user_id, digest) VALUES (:u, 'x')",

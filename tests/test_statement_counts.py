@@ -75,6 +75,7 @@ WRITES: Mapping[str, int] = {
     "POST /v1/tags/merge": 4,
     "PATCH /v1/tags/{tag}": 4,
     "DELETE /v1/tags/{tag}": 4,
+    "POST /v1/sync": 5,  # the lock, what is known of the device, the operation, the receipt; and the changes
     "POST /v1/filters": 1,
     "PATCH /v1/filters/{filter_id}": 1,
     "DELETE /v1/filters/{filter_id}": 1,

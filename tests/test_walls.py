@@ -40,6 +40,7 @@ OPEN = {  # routes that ask who somebody is, or say nothing of anybody
 }
 LAST = [("POST", "/v1/auth/logout"), ("DELETE", "/v1/me")]
 """After these, nobody is signed in."""
+DEVICE = "01997f3e-5a2b-7c31-9d04-8b1f6f1c2b01"
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/tasks"): {"title": "x"},
     ("PATCH", "/v1/tasks/{task_id}"): {"title": "Taken over"},
@@ -55,6 +56,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/tasks/{task_id}/comments/{comment_id}"): {"body": "Taken over"},
     ("POST", "/v1/filters"): {"name": "x", "filter": "figs"},
     ("PATCH", "/v1/filters/{filter_id}"): {"name": "Taken over"},
+    ("POST", "/v1/sync"): {
+        "client_id": DEVICE,  # test_sync.py tries another user's rows
+        "operations": [{"n": 1, "op": "create", "entity": "tasks", "id": DEVICE, "at": 1, "set": {"title": "x"}}],
+    },
     ("PATCH", "/v1/tags/{tag}"): {"name": "Taken over"},
     ("POST", "/v1/tags/merge"): {"tags": ["{tag}"], "into": "Taken over"},
     ("POST", "/v1/me/password"): {"current_password": "x", "new_password": "correct horse battery"},

@@ -28,6 +28,7 @@ from backend.models.comments import Comment
 from backend.models.dependencies import Dependency
 from backend.models.idempotency import IdempotencyKey
 from backend.models.projects import Project
+from backend.models.sync import SyncClient, SyncReceipt
 from backend.models.tags import Tag
 from backend.models.tasks import Priority, SavedFilter, Task
 
@@ -48,6 +49,8 @@ __all__ = [
     "SecondFactor",
     "Session",
     "SigningKey",
+    "SyncClient",
+    "SyncReceipt",
     "SyncState",
     "Tag",
     "Task",
@@ -57,7 +60,7 @@ __all__ = [
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261122_0012"
+SCHEMA_VERSION: Final = "20261123_0014"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from sqlalchemy import DDL, DateTime, Table, event, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 SQLModel.metadata.naming_convention = {
@@ -20,6 +21,9 @@ LIVING = text("deleted_at IS NULL")
 TRASHED = text("deleted_at IS NOT NULL AND scrubbed_at IS NULL")
 """It can still be restored."""
 
+SCRUBBED = text("scrubbed_at IS NOT NULL")
+"""Only a tombstone, until other devices will have heard."""
+
 COLOR: Final = "color ~ '^#[0-9a-f]{6}$'"
 PLACE: Final = "position ~ '^[A-Za-z][0-9A-Za-z]{1,249}$'"
 """Its bounds; `rules.order` knows the rest."""
@@ -35,6 +39,15 @@ def instant(*, now: bool = False, **column: Any) -> Any:
 def scrubbed(value: Any, **info: Any) -> Any:
     """Of a column: it holds what somebody wrote, and what it holds when the row is only a tombstone."""
     return {"info": {"scrubbed": value, **info}}
+
+
+def clocks() -> Any:
+    """`{group: [clock, version, client]}`: when each field group of the row was last changed, and by which device.
+
+    The groups are the table's `info={"groups": {group: fields}}`. One that is not in it was never changed. The clock
+    is in microseconds since 1970, and null stands for whoever is no device (rules/merge.py).
+    """
+    return Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'"), **scrubbed({}, export=False)})
 
 
 def table(model: type[SQLModel]) -> Table:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from backend.models.columns import LIVING, around, instant, table
@@ -25,6 +25,7 @@ class Dependency(SQLModel, table=True):
         # of the user for each task that goes away for good, as all do at the end of an account.
         Index("dependencies_turned", "user_id", "depends_on_id", "task_id"),
         Index("dependencies_task", "user_id", "task_id"),
+        Index("dependencies_tombstones", "user_id", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")

@@ -1,14 +1,14 @@
 """Projects: what tasks are put into."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, TRASHED, instant, scrubbed
+from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, SCRUBBED, TRASHED, clocks, instant, scrubbed
 
 DEEPEST: Final = 4
 """How many projects a project may be in, one inside the other."""
@@ -53,6 +53,20 @@ class Project(SQLModel, table=True):
         Index("projects_named", "user_id", "name_key", "id", postgresql_where=LIVING),
         Index("projects_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("projects_trash", "user_id", "deleted_at", "id", postgresql_where=TRASHED),
+        Index("projects_tombstones", "user_id", "deleted_at", postgresql_where=SCRUBBED),
+        {
+            "info": {
+                "groups": {
+                    "name": ("name",),
+                    "description": ("description",),
+                    "color": ("color",),
+                    "favorite": ("favorite",),
+                    "archived": ("archived",),
+                    "parent": ("parent_id",),
+                    "position": ("position",),
+                }
+            }
+        },
     )
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
@@ -70,6 +84,7 @@ class Project(SQLModel, table=True):
     parent_depth: int | None = Field(sa_type=SmallInteger, sa_column_kwargs=INTERNAL)
     depth: int = Field(sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")})
     position: str = Field(sa_type=String(collation="C"), sa_column_kwargs={"info": {"placed": True}})
+    clocks: dict[str, Any] = clocks()
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)

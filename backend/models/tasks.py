@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import INTERNAL, LIVING, PLACE, TRASHED, around, instant, scrubbed, table
+from backend.models.columns import INTERNAL, LIVING, PLACE, SCRUBBED, TRASHED, around, clocks, instant, scrubbed, table
 from backend.models.projects import Project
 from backend.rules import languages
 
@@ -116,6 +116,7 @@ class Task(SQLModel, table=True):
         ),
         Index("tasks_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("tasks_trash", "user_id", "deleted_at", "id", postgresql_where=TRASHED),
+        Index("tasks_tombstones", "user_id", "deleted_at", postgresql_where=SCRUBBED),
         # A tag of one user is a key of its own: finding it costs what is found, not what everybody has tagged so.
         Index(
             "tasks_tags",
@@ -144,7 +145,17 @@ class Task(SQLModel, table=True):
                     "completed",
                     "project_id",
                     "parent_id",
-                )
+                ),
+                "groups": {
+                    "title": ("title",),
+                    "description": ("description",),
+                    "priority": ("priority",),
+                    "due_date": ("due_date",),
+                    "tags": ("tags",),
+                    "completed": ("completed",),
+                    "place": ("project_id", "parent_id"),  # a part is in the project of what it is a part of
+                    "position": ("position",),
+                },
             }
         },
     )
@@ -170,6 +181,7 @@ class Task(SQLModel, table=True):
     # None: from a release that knew no order by hand. It is where `place_of` says.
     position: str | None = Field(sa_type=String(collation="C"), sa_column_kwargs={"info": {"placed": True}})
     language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})
+    clocks: dict[str, Any] = clocks()
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)
@@ -195,6 +207,8 @@ class SavedFilter(SQLModel, table=True):
         # A name is free again when its filter was deleted.
         Index("filters_name", "user_id", "name", unique=True, postgresql_where=LIVING),
         Index("filters_listed", "user_id", "name_key", "id", postgresql_where=LIVING),
+        Index("filters_tombstones", "user_id", "deleted_at", postgresql_where=SCRUBBED),
+        {"info": {"groups": {"name": ("name",), "filter": ("filter",), "sort": ("sort", "order")}}},
     )
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
@@ -207,6 +221,7 @@ class SavedFilter(SQLModel, table=True):
     filter: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     sort: str | None = Field(sa_type=Text)
     order: str | None = Field(sa_type=Text)
+    clocks: dict[str, Any] = clocks()
     created_at: datetime = instant(now=True)
     updated_at: datetime = instant(now=True)
     deleted_at: datetime | None = instant(nullable=True)

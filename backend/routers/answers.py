@@ -39,6 +39,9 @@ class Problem(BaseModel):
         description="In a 409 of dependencies that would lead in a circle, and only there: tasks, each of which would "
         "depend on the next, from one back to itself. There is no shorter way.",
     )
+    last_n: int = Field(
+        0, description="In a 409 of a sync, and only there: up to which operation the server has the device's."
+    )
 
 
 _SAID = {

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import ColumnElement
+
 from backend.errors import Circle, Conflict, Invalid, NotFound
 from backend.rules import graph
 from backend.rules.graph import Edge
@@ -15,10 +17,10 @@ from backend.schemas.lists import Walked
 from backend.scope import Changing, Scope
 from backend.security.opaque import new_id
 from backend.services import dependency_query as query
-from backend.services.changes import change_all
+from backend.services.changes import Kind, change_all
 from backend.services.task_dependencies import DEPENDENCIES, Way
 from backend.services.walking import walked
-from backend.statements import Query
+from backend.statements import Query, iso
 
 MOST: Final = 100  # of a task, each way
 MOST_ONWARD: Final = 10_000
@@ -34,8 +36,8 @@ async def beside(mine: Scope, task_id: UUID, way: Way, asked: Walked) -> tuple[l
     return await walked(mine, page, asked, f"{task_id} {way.far}", {"in_task": task_id}, _no_task())
 
 
-async def add(mine: Scope, task_id: UUID, other_id: UUID) -> bool:
-    """Whether it is new; if it was there, nothing changes and no number is taken.
+async def add(mine: Scope, task_id: UUID, other_id: UUID, dependency_id: UUID | None = None) -> bool:
+    """Whether it is new; if it was there, whatever its id, nothing changes and no number is taken.
 
     Raises NotFound, Circle, and Conflict where a task has too many.
     """
@@ -53,7 +55,7 @@ async def add(mine: Scope, task_id: UUID, other_id: UUID) -> bool:
             max(row.dependencies + 1 for row in ends if row.id == task_id),
             max(row.dependents + 1 for row in ends if row.id == other_id),
         )
-        await changing.run(query.make(), {**pair, "new_id": new_id(), "new_version": changing.first})
+        await changing.run(query.make(), {**pair, "new_id": dependency_id or new_id(), "new_version": changing.first})
         return True
 
     return await mine.change(work, at_most=1)
@@ -102,6 +104,15 @@ async def transfer(mine: Scope, task_id: UUID, to: UUID) -> int:
 
 async def _drop(changing: Changing, ids: Sequence[UUID]) -> None:
     await change_all(changing, DEPENDENCIES, ids, {}, turn="deleted", first=changing.first)
+
+
+def shown(row: Any) -> list[ColumnElement[Any]]:
+    """The dependency itself, as devices that synchronise have it."""
+    about = [row.id, row.task_id, row.depends_on_id, row.version]
+    return [*about, iso(row.created_at), iso(row.updated_at)]
+
+
+DEPENDENCY: Final = Kind(DEPENDENCIES, shown, "dependency")
 
 
 def _joined(ends: Sequence[Any], task_id: UUID, other_id: UUID) -> bool:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from backend.door import noted
+from backend.door import noted, stamped
 from backend.models import Tag, table
 from backend.services.task_criteria import CRITERIA, TASKS, condition, living
 from backend.statements import CLOCK, COUNTER, Query, as_json, statement
@@ -109,13 +109,15 @@ def retag(many: int) -> Query:
         .where(MINE, condition(("or", ("tags",) * many)))
         .subquery("found")
     )
+    version = bindparam("before", type_=TASKS.c.version.type) + found.c.n
     changed = (
         update(TASKS)
         .where(TASKS.c.user_id == OWNER, TASKS.c.id == found.c.id)
         .values(
             tags=_tags_anew(),
-            version=bindparam("before", type_=TASKS.c.version.type) + found.c.n,
+            version=version,
             updated_at=CLOCK,
+            **stamped(TASKS, ["tags"], version, CLOCK),
         )
         .returning(*(TASKS.c[name] for name in ("user_id", "id", "version", "updated_at", "tags")), found.c.was_tags)
         .cte("changed")

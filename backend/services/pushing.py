@@ -1,0 +1,256 @@
+"""A device's operations, each done once: in the order of their numbers, whatever the network did.
+
+A request's operations are a transaction, fifty at a time. It holds the counter's row, as every writer does, from
+before it looks at the device's last number until both that and the changes are committed. So an operation is done when
+all before it are and it was not: a second time, its receipt is answered.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from pydantic import ValidationError
+
+from backend.errors import Conflict, Invalid, NotFound, OutOfStep, TendError, faults_of
+from backend.rules import merge
+from backend.rules.merge import Register, Writer
+from backend.schemas.sync import Operation, SyncRequest
+from backend.scope import Scope, account_gone
+from backend.services import push_query
+from backend.services.constraints import words_of
+from backend.services.pulling import Position
+from backend.services.synced import ENTITIES, Completed, Entity, Patch
+
+log = logging.getLogger("tend")
+
+AT_ONCE: Final = 50
+"""Operations a transaction. Each is a savepoint, and past 64 of them Postgres keeps them where looking is slow."""
+
+Json = dict[str, Any]
+Key = tuple[str, UUID]  # an entity and a row's id
+
+
+async def push(mine: Scope, request: SyncRequest, position: Position | None) -> list[Json]:
+    """What became of each operation, with `conflicts`. Raises OutOfStep, with what was before it done.
+
+    One that cannot be done is rejected, and the next one is done: nothing that a device sends stands in its own way.
+    """
+    results: list[Json] = []
+    waiting = iter(request.operations)
+    while some := list(islice(waiting, AT_ONCE)):
+        results += await mine.together(partial(_pushed, request=request, operations=some, position=position))
+    return results
+
+
+async def _pushed(
+    inner: Scope, request: SyncRequest, operations: Sequence[Operation], position: Position | None
+) -> list[Json]:
+    rows = await inner.read(push_query.lock(), {})
+    if not rows:
+        raise account_gone()
+    client = {"in_client": request.client_id}
+    known = await inner.read(push_query.known(), {**client, "in_first": operations[0].n, "in_last": operations[-1].n})
+    last_n = known[0].last_n or 0
+    if request.ack > last_n:
+        raise OutOfStep("client_ahead", "ack", last_n)
+    if operations[0].n > last_n + 1:
+        raise OutOfStep("mutation_gap", "operations", last_n)
+    receipts = {row.n: row for row in known if row.n is not None}
+    digests = [_digest(each) for each in operations]
+    results: list[Json] = []
+    for operation, digest in zip(operations, digests, strict=True):
+        if operation.n > last_n:
+            break
+        receipt = receipts.get(operation.n)
+        if receipt is None or receipt.digest != digest:
+            raise OutOfStep("client_forked", "operations", last_n)
+        results.append(receipt.result)
+    new = operations[len(results) :]
+    if not new:
+        return results
+    # Versions of another epoch are of another history: whether the device has seen what is there, nobody knows.
+    lost = position is not None and position.epoch != rows[0].epoch
+    doing = _Doing(inner, str(request.client_id), rows[0].now, lost, new)
+    done = [await doing.result(each) for each in new]
+    kept = {
+        **client,
+        "in_ack": request.ack,
+        "in_last_n": new[-1].n,
+        "in_n": [each.n for each in new],
+        "in_digest": digests[len(results) :],
+        "in_result": [json.dumps(each) for each in done],
+    }
+    assert inner.running
+    await inner.running.run(push_query.keep(known[0].last_n is None), inner.bound(kept))
+    return results + done
+
+
+class _Doing:
+    """The operations of one transaction, and what is known of the rows that they are about."""
+
+    def __init__(self, inner: Scope, client: str, now: int, lost: bool, operations: Sequence[Operation]) -> None:
+        self.inner = inner
+        self.client = client
+        self.now = now  # microseconds since 1970
+        self.lost = lost
+        self.ids = list({each.id for each in operations if each.op != "create"})
+        self.rows: dict[Key, tuple[dict[str, Register], Json]] | None = None
+
+    async def result(self, operation: Operation) -> Json:
+        conflicts: list[Json] = []
+        error: Json | None = None
+        status = "applied"
+        try:
+            if not await self._done(operation, conflicts):
+                status = "superseded"
+        except ValidationError as wrong:
+            found = wrong.errors(include_url=False, include_input=False, include_context=True)
+            error = _rejection(Invalid("It is not valid.", faults_of(found[:20], "set")))
+        except psycopg.IntegrityError as wrong:
+            told = words_of(wrong)
+            if told is None:
+                log.exception("A constraint without words refused an operation")
+            error = _rejection(told or Conflict("It goes against what is there."))
+        except psycopg.DataError:
+            error = _rejection(Invalid("A value is not one that can be stored."))
+        except (NotFound, Conflict, Invalid) as refused:
+            error = _rejection(refused)
+        if error:
+            status, conflicts = "rejected", []
+        return {"n": operation.n, "status": status, "error": error, "conflicts": conflicts}
+
+    async def _done(self, operation: Operation, conflicts: list[Json]) -> bool:
+        """Whether anything of it holds."""
+        entity = ENTITIES[operation.entity]
+        writer = Writer(self.client, merge.clamped(operation.at, self.now), 0 if self.lost else operation.base)
+        mine = replace(self.inner, client_id=self.client, clock=writer.clock)
+        if operation.op == "create":
+            await entity.create(mine, operation.id, entity.new.model_validate(_with_id(operation)))
+            return True
+        if operation.op == "delete":
+            return await self._deleted(mine, entity, operation)
+        patch = _patch_of(entity, operation)
+        row = (await self._known()).get((operation.entity, operation.id))
+        if row is None:
+            held = patch  # made by an operation before, or not there
+        else:
+            held = _held(entity, patch, row, writer, operation, conflicts)
+            if patch.model_fields_set and not held.model_fields_set:
+                return False
+        await entity.edit(mine, operation.id, held)
+        if _reaches_others(entity, held):
+            self.rows = None
+        elif row is not None:
+            row[0].update({name: Register(writer.clock, 0, self.client) for name in _groups_of(entity, held)})
+            row[1].update(_wire(held))
+        return True
+
+    async def _deleted(self, mine: Scope, entity: Entity, operation: Operation) -> bool:
+        """What is not there any more, is deleted."""
+        farewell = entity.farewell.model_validate(operation.set)
+        self.rows = None
+        try:
+            await entity.remove(mine, operation.id, farewell)
+        except NotFound:
+            return False
+        return True
+
+    async def _known(self) -> dict[Key, tuple[dict[str, Register], Json]]:
+        """The rows that live, with their registers and what they say. Read anew when others changed along with one."""
+        if self.rows is None:
+            found = await self.inner.read(push_query.rows(), {"ids": self.ids})
+            self.rows = {
+                (row.entity, row.id): (
+                    {name: Register(*each) for name, each in row.clocks.items()},
+                    json.loads(row.body),
+                )
+                for row in found
+            }
+        return self.rows
+
+
+def _held(
+    entity: Entity,
+    patch: Patch,
+    row: tuple[Mapping[str, Register], Json],
+    writer: Writer,
+    operation: Operation,
+    conflicts: list[Json],
+) -> Patch:
+    """What of the change holds; what does not, on either side, goes to `conflicts`."""
+    registers, there = row
+    mine = _wire(patch)
+    held = set(patch.model_fields_set)
+    for group, fields in _groups_of(entity, patch).items():
+        theirs = {name: there.get(name) for name in fields}
+        verdict = merge.verdict(registers.get(group), writer)
+        if verdict == "lost":
+            held -= set(fields)
+        if verdict != "after" and any(mine[name] != theirs[name] for name in fields if name in mine):
+            lost = theirs if verdict == "won" else {name: mine[name] for name in fields if name in mine}
+            winner = "operation" if verdict == "won" else "server"
+            about = {"n": operation.n, "entity": operation.entity, "id": str(operation.id), "group": group}
+            conflicts.append({**about, "winner": winner, "lost": lost})
+    return type(patch).model_construct(held, **{name: getattr(patch, name) for name in held})
+
+
+def _wire(patch: Patch) -> Json:
+    """As the row has it on the wire."""
+    return {name: _as_read(value) for name, value in patch.sent().items()}
+
+
+def _as_read(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return str(value) if isinstance(value, UUID | StrEnum) else value
+
+
+def _groups_of(entity: Entity, patch: Patch) -> dict[str, tuple[str, ...]]:
+    return {name: fields for name, fields in entity.groups.items() if not patch.model_fields_set.isdisjoint(fields)}
+
+
+def _reaches_others(entity: Entity, patch: Patch) -> bool:
+    """Parts go where their task goes."""
+    return entity.kind.noun in {"task", "project"} and not patch.model_fields_set.isdisjoint(
+        {"project_id", "parent_id"}
+    )
+
+
+def _with_id(operation: Operation) -> Json:
+    if "id" in operation.set:
+        raise Invalid.at("set", "id", msg="the operation has it")
+    return {**operation.set, "id": str(operation.id)}
+
+
+def _patch_of(entity: Entity, operation: Operation) -> Patch:
+    """Raises ValidationError and Invalid."""
+    given = operation.set
+    if operation.op == "complete":
+        if entity.kind.noun != "task":
+            raise Invalid.at("op", msg="only tasks are completed")
+        Completed.model_validate(given)
+        given = {"completed": True}
+    if entity.patch is None:
+        raise Invalid.at("op", msg=f"a {entity.kind.noun} is only created and deleted")
+    return entity.patch.model_validate(given)
+
+
+def _rejection(error: TendError) -> Json:
+    kinds: list[tuple[type[TendError], str]] = [(NotFound, "gone"), (Conflict, "conflict"), (Invalid, "invalid")]
+    kind = next(name for each, name in kinds if isinstance(error, each))
+    return {"type": kind, "detail": error.detail, "errors": error.errors}
+
+
+def _digest(operation: Operation) -> bytes:
+    """Of all that was sent, so that another operation under the same number is known for one."""
+    said = json.dumps(operation.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(said.encode()).digest()
