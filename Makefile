@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test test-long test-pooled test-migrations test-replica check format attack faults siege audit soak bench lock clean
+.PHONY: help run demo migrate test test-long test-pooled test-migrations test-replica check format attack faults siege audit soak bench client lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test-long: $(VENV)/dev ## Run the tests that start and kill servers, race a hund
 test-pooled: $(VENV)/dev ## Run the tests through PgBouncer (Debian's pgbouncer, or TEST_POOLER), with and without prepared statements
 	@$(BIN)/python -m tests.pooled $(ARGS)
 
-check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models against migrations, their SQL
+check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models against migrations, their SQL, the client's two halves
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -36,6 +36,7 @@ check: $(VENV)/dev ## Format, lint, types, the rooms' imports, bandit, models ag
 	$(BIN)/bandit -q -r backend -c pyproject.toml
 	$(BIN)/python -m tests.migrations_agree
 	$(BIN)/python -m tests.migrations_linted
+	$(BIN)/python -m tests.client_blocking --check
 
 format: $(VENV)/dev ## Put the code in order
 	$(BIN)/ruff format .
@@ -66,6 +67,9 @@ soak: $(VENV)/dev ## Have 300 users work for ten minutes, and write docs/soak.md
 
 bench: $(VENV)/dev ## Measure, in less than ten minutes, and write docs/benchmarks.md; ARGS=--quick only tries it
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+client: $(VENV)/dev ## Make the client's blocking half of its async one
+	@$(BIN)/python -m tests.client_blocking
 
 lock: ## Choose the newest packages that fit, and write them down with their hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

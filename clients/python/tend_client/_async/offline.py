@@ -1,0 +1,46 @@
+"""Work without a connection: a store, and how it is brought up to date."""
+
+from tend_client._async.client import AsyncTend
+from tend_client.errors import OutOfStep, TendError
+from tend_client.store import Report, Store
+from tend_client.waiting import AsyncLock
+
+FORKS = 3
+
+
+class AsyncOffline:
+    """A store of one account, and the server that it follows. Read and write by `store`, whenever you like."""
+
+    def __init__(self, tend: AsyncTend, store: Store) -> None:
+        self.tend = tend
+        self.store = store
+        self._turn = AsyncLock()
+
+    async def sync(self) -> Report:
+        """Sends what waits and takes what is new, page by page, until neither is left.
+
+        May be broken off anywhere, and called again: what was stored is whole, and what was not is asked for again.
+        Raises Problem and Unreachable; what waits, waits on.
+        """
+        report = Report()
+        async with self._turn:
+            while True:
+                outgoing = self.store.outgoing()
+                try:
+                    answer = await self.tend.synchronise(outgoing.body)
+                except OutOfStep:
+                    report.forks += 1
+                    if report.forks > FORKS:
+                        raise
+                    self.store.fork(outgoing)
+                    continue
+                taken = self.store.take(outgoing, answer)
+                if not taken:  # another one that has the same store was quicker
+                    continue
+                report.sent += len(outgoing.body["operations"])
+                report.received += len(answer["changes"])
+                report.resets += answer["reset"]
+                if not answer["has_more"] and not self.store.pending():
+                    return report
+                if outgoing.body["operations"] and answer["last_n"] < outgoing.body["operations"][0]["n"]:
+                    raise TendError("The server answered without doing what was sent.")

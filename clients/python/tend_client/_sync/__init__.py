@@ -1,0 +1,1 @@
+# Made of ../_async by `make client`: what is changed here is lost.

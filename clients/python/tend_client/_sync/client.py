@@ -1,0 +1,139 @@
+# Made of ../_async by `make client`: what is changed here is lost.
+"""The API, call by call."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import uuid4
+
+import httpx
+
+from tend_client._sync.lists import Collection
+from tend_client.auth import Bearer, Tokens, tokens_of
+from tend_client.errors import NotFound, TendError, Unreachable, problem_of
+from tend_client.models import Account, Comment, Filter, Json, Project, SyncAnswer, Task
+from tend_client.waiting import pause, sleep
+
+TRIES: Final = 5
+
+
+def _forget(_tokens: Tokens | None) -> None:
+    pass
+
+
+class Tend:
+    """One server, and one account on it.
+
+    `tokens` of an earlier run sign in without a password, and so does `Tokens(…)` with a personal access token alone;
+    `on_tokens` is told each new pair, and None when there is none any more. What may have been lost on the way is sent
+    again, up to `tries` times in all: writes carry an `Idempotency-Key`, so that they are done once. `timeout` is in
+    seconds, of one try. `transport` is httpx's, for proxies and tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        tokens: Tokens | None = None,
+        *,
+        on_tokens: Callable[[Tokens | None], None] = _forget,
+        timeout: float = 15.0,
+        tries: int = TRIES,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=timeout, transport=transport)
+        self._auth = Bearer(self._http.base_url.join("/v1/auth/refresh"), on_tokens)
+        self._auth.tokens = tokens
+        self._tries = tries
+        self.tasks = Collection[Task](self, "/v1/tasks")
+        self.projects = Collection[Project](self, "/v1/projects")
+        self.filters = Collection[Filter](self, "/v1/filters")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def comments(self, task_id: str) -> Collection[Comment]:
+        return Collection[Comment](self, f"/v1/tasks/{task_id}/comments")
+
+    def register(self, email: str, password: str, name: str) -> Account:
+        """Raises Conflict when the address has an account."""
+        account: Account = self.request(
+            "POST", "/v1/auth/register", json={"email": email, "password": password, "name": name}
+        )
+        return account
+
+    def sign_in(self, email: str, password: str, code: str | None = None) -> None:
+        """`code` is of the authenticator app, where the account has one. Raises NotSignedIn."""
+        form = {"username": email, "password": password}
+        response = self._http.post("/v1/auth/token", data=form)
+        if response.status_code == 401 and code is not None and "challenge" in response.json():
+            answer = {"challenge": response.json()["challenge"], "code": code}
+            response = self._http.post("/v1/auth/second-factor", json=answer)
+        if response.status_code != 200:
+            raise problem_of(response)
+        self._auth.keep(tokens_of(response))
+
+    def sign_out(self) -> None:
+        self.request("POST", "/v1/auth/logout")
+        self._auth.keep(None)
+
+    def me(self) -> Account:
+        account: Account = self.request("GET", "/v1/me")
+        return account
+
+    def synchronise(self, body: Json) -> SyncAnswer:
+        """One call of `POST /v1/sync`. May be sent again as it is. Raises OutOfStep."""
+        answer: SyncAnswer = self.request("POST", "/v1/sync", json=body, once=True)
+        return answer
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        once: bool = False,
+        keyed: bool = False,
+    ) -> Any:
+        """The JSON of the answer, None without one. Raises Problem and Unreachable.
+
+        `keyed` has an `Idempotency-Key` sent along; `once` says that the server knows by itself what it did before.
+        A POST or PATCH that is neither is sent once, since nobody would know whether it was done.
+        """
+        sent = {**(headers or {}), **({"Idempotency-Key": f'"{uuid4()}"'} if keyed else {})}
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        repeatable = once or keyed or method not in {"POST", "PATCH"}
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                response = self._http.request(
+                    method, path, json=json, params=_written(given), headers=sent, auth=self._auth
+                )
+            except httpx.TransportError as error:
+                wait = pause(error, tries)
+                failure: TendError = Unreachable(f"{method} {path}: {error or type(error).__name__}")
+            else:
+                if response.is_success:
+                    return response.json() if response.content else None
+                failed = problem_of(response)
+                if method == "DELETE" and tries > 1 and isinstance(failed, NotFound):
+                    return None  # it was done before, and the answer was lost
+                wait, failure = pause(failed, tries), failed
+            if wait is None or tries >= self._tries or not repeatable:
+                raise failure
+            sleep(wait)
+
+
+def _written(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a query: true and false as JSON has them."""
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in params.items()}

@@ -1,0 +1,55 @@
+"""Tokens: sent with each request, and renewed when the access token has expired."""
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+import httpx
+
+
+class Tokens(NamedTuple):
+    """`refresh` is None of a personal access token, which is not renewed."""
+
+    access: str
+    refresh: str | None = None
+
+
+class Bearer(httpx.Auth):
+    """`on_tokens` is told each new pair, before it is used: what is kept must be the newest, since a refresh token is
+    good once. Of requests that find the access token expired at the same time, each asks, and all get the same pair.
+    """
+
+    requires_response_body = True
+
+    def __init__(self, refresh_url: httpx.URL, on_tokens: Callable[[Tokens | None], None]) -> None:
+        self.tokens: Tokens | None = None
+        self._refresh_url = refresh_url
+        self._on_tokens = on_tokens
+
+    def keep(self, tokens: Tokens | None) -> None:
+        self.tokens = tokens
+        self._on_tokens(tokens)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        tokens = self.tokens
+        if tokens is None:
+            yield request
+            return
+        request.headers["Authorization"] = f"Bearer {tokens.access}"
+        response = yield request
+        if response.status_code != 401 or tokens.refresh is None:
+            return
+        if self.tokens == tokens:
+            renewed = yield httpx.Request("POST", self._refresh_url, json={"refresh_token": tokens.refresh})
+            if renewed.status_code == 401:
+                self.keep(None)
+            if renewed.status_code != 200:
+                return
+            self.keep(tokens_of(renewed))
+        if self.tokens is not None:
+            request.headers["Authorization"] = f"Bearer {self.tokens.access}"
+            yield request
+
+
+def tokens_of(response: httpx.Response) -> Tokens:
+    pair = response.json()
+    return Tokens(pair["access_token"], pair["refresh_token"])

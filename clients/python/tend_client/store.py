@@ -1,0 +1,291 @@
+"""A copy of one account's rows and the queue of what was done to them, in one SQLite file.
+
+What is written here is safe from a crash when the call returns (WAL, synchronous=FULL). The rules by which nothing is
+lost and nothing done twice: operations are numbered without gaps; one leaves the queue in the same transaction that
+stores the page which confirms it; and a page is stored only if nobody else has stored one meanwhile.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast, get_args
+from uuid import UUID, uuid4
+
+import uuid_utils
+
+from tend_client.errors import NotThere
+from tend_client.models import EntityName, Json, SyncAnswer
+from tend_client.overlay import overlaid
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rows (entity TEXT, id TEXT, body TEXT, PRIMARY KEY (entity, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS queue (n INTEGER PRIMARY KEY, entity TEXT, id TEXT, operation TEXT);
+CREATE INDEX IF NOT EXISTS queue_row ON queue (entity, id);
+CREATE TABLE IF NOT EXISTS local (entity TEXT, id TEXT, body TEXT, PRIMARY KEY (entity, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notices (id INTEGER PRIMARY KEY AUTOINCREMENT, notice TEXT);
+"""
+"""`rows` are the server's, `local` what the application reads: the queue on top of them."""
+AT_ONCE: Final = 100
+BYTES: Final = 900_000
+"""Of the operations in one request; the server takes 1 MiB."""
+BEHIND: Final = 1_000_000
+"""Microseconds that the clocks may differ before this one follows the server's: less is the network's."""
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Report:
+    """What one synchronisation did. `notices` of the store have the conflicts and rejections."""
+
+    sent: int = 0
+    received: int = 0
+    resets: int = 0
+    forks: int = 0
+
+
+class Outgoing(NamedTuple):
+    """A request, and of which state of the store it is."""
+
+    body: Json
+
+    @property
+    def last_n(self) -> int:
+        operations = self.body["operations"]
+        return int(operations[-1]["n"]) if operations else 0
+
+
+class Store:
+    """`path` may be `:memory:`. One for each account; several processes may have the same open."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(SCHEMA)
+        with self._writing():
+            defaults = {"client_id": str(uuid4()), "next_n": 1, "ack": 0, "cursor": None, "clock": 0, "ahead": 0}
+            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", defaults.items())
+
+    def close(self) -> None:
+        self._db.close()
+
+    # What the application does.
+
+    def create(self, entity: EntityName, **fields: Any) -> str:
+        """Its id, made here unless `id` is among the fields. Raises ValueError, as all that changes does, for what no
+        request could carry; what the server would not take is found out when it is sent (`notices`).
+        """
+        row_id = str(UUID(str(fields.pop("id", None) or uuid_utils.uuid7())))
+        self._enqueue("create", entity, row_id, fields)
+        return row_id
+
+    def update(self, entity: EntityName, row_id: str, /, **fields: Any) -> None:
+        """Raises NotThere."""
+        self._enqueue("update", entity, row_id, fields)
+
+    def complete(self, task_id: str) -> None:
+        """Raises NotThere."""
+        self._enqueue("complete", "tasks", task_id, {})
+
+    def delete(self, entity: EntityName, row_id: str, /, **farewell: Any) -> None:
+        """Of a project, `tasks="inbox"` keeps its tasks. What it takes along goes when the server says so.
+
+        Raises NotThere.
+        """
+        self._enqueue("delete", entity, row_id, farewell)
+
+    def get(self, entity: EntityName, row_id: str) -> Json:
+        """Raises NotThere."""
+        found = self._db.execute("SELECT body FROM local WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
+        if found is None:
+            raise NotThere(f"There is no {row_id} among the {entity}.")
+        return cast(Json, json.loads(found[0]))
+
+    def all(self, entity: EntityName) -> list[Json]:
+        """In the order of their ids: that of their making, for ids of version 7."""
+        rows = self._db.execute("SELECT body FROM local WHERE entity = ? ORDER BY id", (entity,))
+        return [json.loads(body) for (body,) in rows]
+
+    def pending(self) -> int:
+        """How many operations wait to be sent or confirmed."""
+        return int(self._db.execute("SELECT count(*) FROM queue").fetchone()[0])
+
+    def notices(self) -> list[Json]:
+        """What came out otherwise than it was meant: `kind` is `conflict`, with what was lost, or `rejected`, with the
+        operation and why. They stay until they are dismissed.
+        """
+        rows = self._db.execute("SELECT id, notice FROM notices ORDER BY id")
+        return [{"notice_id": notice_id, **json.loads(notice)} for notice_id, notice in rows]
+
+    def dismiss(self, notice_id: int) -> None:
+        with self._writing():
+            self._db.execute("DELETE FROM notices WHERE id = ?", (notice_id,))
+
+    # What synchronising does.
+
+    def outgoing(self) -> Outgoing:
+        """The next request: the first operations of the queue, and from where on to be told."""
+        with self._lock:
+            rows = self._db.execute("SELECT n, operation FROM queue ORDER BY n LIMIT ?", (AT_ONCE,)).fetchall()
+            operations: list[Json] = []
+            size = 0
+            for n, operation in rows:
+                size += len(operation)  # of ASCII: JSON escapes the rest
+                if operations and size > BYTES:
+                    break
+                operations.append({"n": n, **json.loads(operation)})
+            meta = {name: self._meta(name) for name in ("client_id", "ack", "cursor")}
+            return Outgoing({**meta, "operations": operations})
+
+    def take(self, outgoing: Outgoing, answer: SyncAnswer) -> bool:
+        """Stores an answer, whole or not at all. False when it is of a state that this store has left meanwhile."""
+        with self._writing():
+            if not self._is_still(outgoing):
+                return False
+            touched: set[Key] = set()
+            if answer["reset"]:
+                self._db.execute("DELETE FROM rows")
+                self._forget_bases()
+            for change in answer["changes"]:
+                key: Key = (change["entity"], change["id"])
+                touched.add(key)
+                if change["deleted"]:
+                    self._db.execute("DELETE FROM rows WHERE entity = ? AND id = ?", key)
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", (*key, json.dumps(change["row"])))
+            touched |= self._confirm(outgoing, answer)
+            self._set("cursor", answer["cursor"])
+            self._follow(answer["server_time"])
+            if answer["reset"]:
+                touched = self._everything()
+                self._db.execute("DELETE FROM local")
+            for key in touched:
+                self._rebase(key)
+            return True
+
+    def fork(self, outgoing: Outgoing) -> None:
+        """Another store has this one's name, or the server has lost what it told of: begins anew under another name.
+
+        What was not confirmed is numbered anew, and may be done a second time: to the same effect, by its ids and
+        clocks.
+        """
+        with self._writing():
+            if not self._is_still(outgoing):
+                return
+            operations = [row[0] for row in self._db.execute("SELECT operation FROM queue ORDER BY n")]
+            keys = [(each["entity"], each["id"]) for each in map(json.loads, operations)]
+            self._db.execute("DELETE FROM queue")
+            renumbered = [(n, *key, each) for n, (key, each) in enumerate(zip(keys, operations, strict=True), start=1)]
+            self._db.executemany("INSERT INTO queue VALUES (?, ?, ?, ?)", renumbered)
+            self._forget_bases()
+            begun = {"client_id": str(uuid4()), "next_n": len(operations) + 1, "ack": 0, "cursor": None}
+            for name, value in begun.items():
+                self._set(name, value)
+
+    # How.
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, which nobody else's comes into, in this process or another."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _enqueue(self, op: str, entity: EntityName, row_id: str, fields: Json) -> None:
+        """Raises ValueError for what no request could carry: it would stand in the way of all that comes after."""
+        if entity not in get_args(EntityName):
+            raise ValueError(f"{entity} is none of {', '.join(get_args(EntityName))}")
+        row_id = str(UUID(row_id))
+        with self._writing():
+            if op != "create":
+                self.get(entity, row_id)
+            operation = {
+                "op": op,
+                "entity": entity,
+                "id": row_id,
+                "set": fields,
+                "base": self._version(entity, row_id),
+                "at": self._tick(),
+            }
+            text = json.dumps(operation, allow_nan=False)
+            if len(text) > BYTES:
+                raise ValueError(f"{len(text):,} characters are more than one request may have")
+            n = int(self._meta("next_n"))
+            self._set("next_n", n + 1)
+            self._db.execute("INSERT INTO queue VALUES (?, ?, ?, ?)", (n, entity, row_id, text))
+            self._rebase((entity, row_id))
+
+    def _version(self, entity: str, row_id: str) -> int:
+        """Of the server's row that this device has seen; 0 for none."""
+        found = self._db.execute("SELECT body FROM rows WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
+        return int(json.loads(found[0])["version"]) if found else 0
+
+    def _tick(self) -> int:
+        """The hybrid logical clock: the time as the server has it, or one more than the last."""
+        now = time.time_ns() // 1_000 + int(self._meta("ahead"))
+        clock = max(now, int(self._meta("clock")) + 1)
+        self._set("clock", clock)
+        return clock
+
+    def _follow(self, server_time: str) -> None:
+        server = int(datetime.fromisoformat(server_time).timestamp() * 1_000_000)
+        ahead = server - time.time_ns() // 1_000
+        self._set("ahead", ahead if abs(ahead) > BEHIND else 0)
+
+    def _is_still(self, outgoing: Outgoing) -> bool:
+        return all(self._meta(name) == outgoing.body[name] for name in ("client_id", "ack", "cursor"))
+
+    def _forget_bases(self) -> None:
+        """The versions that were seen are of another history, or nobody knows any more of what."""
+        self._db.execute("UPDATE queue SET operation = json_set(operation, '$.base', 0)")
+
+    def _confirm(self, outgoing: Outgoing, answer: SyncAnswer) -> set[Key]:
+        """Drops what is done, and keeps what is to be told of it: the keys of the rows."""
+        done = min(answer["last_n"], outgoing.last_n)
+        operations = {each["n"]: each for each in outgoing.body["operations"] if each["n"] <= done}
+        if not operations:
+            return set()
+        for result in answer["results"]:
+            if result["n"] in operations and result["error"]:
+                self._note({"kind": "rejected", "operation": operations[result["n"]], "error": result["error"]})
+        for conflict in answer["conflicts"]:
+            self._note({"kind": "conflict", **conflict})
+        self._db.execute("DELETE FROM queue WHERE n <= ?", (done,))
+        self._set("ack", done)
+        return {(each["entity"], each["id"]) for each in operations.values()}
+
+    def _note(self, notice: Json) -> None:
+        self._db.execute("INSERT INTO notices (notice) VALUES (?)", (json.dumps(notice),))
+
+    def _everything(self) -> set[Key]:
+        return set(self._db.execute("SELECT entity, id FROM rows UNION SELECT entity, id FROM queue").fetchall())
+
+    def _rebase(self, key: Key) -> None:
+        """The application's row, made anew of the server's and of what waits."""
+        found = self._db.execute("SELECT body FROM rows WHERE entity = ? AND id = ?", key).fetchone()
+        waiting = self._db.execute("SELECT operation FROM queue WHERE entity = ? AND id = ? ORDER BY n", key)
+        row = overlaid(json.loads(found[0]) if found else None, (json.loads(each) for (each,) in waiting.fetchall()))
+        if row is None:
+            self._db.execute("DELETE FROM local WHERE entity = ? AND id = ?", key)
+        else:
+            self._db.execute("INSERT OR REPLACE INTO local VALUES (?, ?, ?)", (*key, json.dumps(row)))
+
+    def _meta(self, name: str) -> Any:
+        return self._db.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()[0]
+
+    def _set(self, name: str, value: Any) -> None:
+        self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, name))
