@@ -27,6 +27,7 @@ from backend.routers import (
     comments,
     confirmations,
     dependencies,
+    events,
     export,
     health,
     me,
@@ -48,6 +49,7 @@ from backend.security import passwords
 from backend.services import housekeeping
 from backend.services.allowances import Allowances
 from backend.services.export import Exports
+from backend.services.live import Live
 from backend.services.recognition import Recognition
 from backend.state import State
 from backend.telemetry.routes import Templates
@@ -63,6 +65,7 @@ ROOMS: Final = (
     tags,
     saved_filters,
     sync,
+    events,
     auth,
     confirmations,
     outside,
@@ -154,6 +157,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         async with watch.running():
             yield
             chores.cancel()
+            app.state.live.close()
             await state.close()
 
     app = Tend(
@@ -173,6 +177,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     app.state.recognition = recognition
     app.state.watch = watch
     app.state.exports = Exports()
+    app.state.live = Live(state)
     limit = settings.api_requests_per_minute
     app.state.allowances = Allowances(state.database, limit) if limit else None
     handlers.install(app)

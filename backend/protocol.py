@@ -6,6 +6,7 @@ a request for ever.
 
 import asyncio
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
@@ -61,6 +62,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, limits: Limits | None = None, **others: Any) -> None:
         super().__init__(*arguments, **others)
+        self.at_stop: list[Callable[[], None]] = []  # by what is answered here (routers/events.py)
         self.peers = _peers.get(self.loop) or _peers.setdefault(self.loop, Peers(limits or Limits(), self.loop))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -83,10 +85,14 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        """The worker stops. Whoever is silent may have sent already: closing now would reset it unanswered.
+        """The worker stops: what would never end is told so.
+
+        Whoever is silent may have sent already: closing now would reset it unanswered.
 
         So what comes in the next moment is answered, with `Connection: close` (RFC 9112, section 9.6).
         """
+        for end in [*self.at_stop]:
+            end()
         if self.cycle is not None and not self.cycle.response_complete:
             super().shutdown()
             return
@@ -122,6 +128,7 @@ class Protocol(HttpToolsProtocol):
             self._check_fields(names)
         self.peer.phase = Phase.BODY
         super().on_headers_complete()
+        self.scope["tend.at_stop"] = self.at_stop  # type: ignore[typeddict-unknown-key]
         if self.parser.should_upgrade():  # nobody here does, and the parser reads nothing after such a request
             self.cycle.keep_alive = False
 

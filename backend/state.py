@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from uuid import UUID
 
 from backend.background import Background
 from backend.config import Settings
@@ -24,6 +25,7 @@ class State:
         self.ring_opens = True
         self.ring_turn = asyncio.Lock()
         self.signing_in: Counter[str] = Counter()  # by address
+        self.listening: Counter[UUID] = Counter()  # connections to events, by user
         self.sign_ins = asyncio.Semaphore(2)
         self.mailer = Mailer(settings)
         self.outside = Outside(settings)

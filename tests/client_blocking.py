@@ -22,6 +22,7 @@ WORDS = {
     "AsyncLock": "Lock",
     "async_sleep": "sleep",
     "aclose": "close",
+    "aclosing": "closing",
     "aiter_lines": "iter_lines",
     "aread": "read",
     "_async": "_sync",

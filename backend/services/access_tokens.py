@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Uuid, and_, bindparam, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, LargeBinary, Uuid, and_, bindparam, delete, func, insert, select, true
 
 from backend.db import Database
 from backend.errors import Conflict, Invalid, NotFound
@@ -88,9 +88,13 @@ def _create() -> Query:
 @statement
 def _by_digest() -> Query:
     this = TOKENS.c.digest == bindparam("in_digest", type_=LargeBinary())
+    return alive(TOKENS.c.user_id, TOKENS.c.id, TOKENS.c.scopes, USERS.c.timezone, USERS.c.language).where(this)
+
+
+def alive(*columns: ColumnElement[Any]) -> Query:
+    """Of tokens that let somebody in."""
     account = and_(USERS.c.id == TOKENS.c.user_id, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None))
-    found = select(TOKENS.c.user_id, TOKENS.c.id, TOKENS.c.scopes, USERS.c.timezone, USERS.c.language)
-    return found.select_from(TOKENS.join(USERS, account)).where(this, TOKENS.c.expires_at > CLOCK)
+    return select(*columns).select_from(TOKENS.join(USERS, account)).where(TOKENS.c.expires_at > CLOCK)
 
 
 @statement

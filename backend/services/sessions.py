@@ -130,6 +130,12 @@ async def end_others(mine: Scope, caller: Caller) -> int:
     return len(rows)
 
 
+def alive(*columns: ColumnElement[Any]) -> Query:
+    """Of sessions that let somebody in."""
+    account = and_(USERS.c.id == SESSIONS.c.user_id, USERS.c.disabled_at.is_(None))
+    return select(*columns).select_from(SESSIONS.join(USERS, account)).where(living())
+
+
 def living() -> ColumnElement[bool]:
     return and_(SESSIONS.c.ended_at.is_(None), SESSIONS.c.expires_at > CLOCK)
 
@@ -182,9 +188,7 @@ def given(digest_name: str, session_id: ColumnElement[UUID]) -> CTE:
 def _alive() -> Query:
     this = SESSIONS.c.id == bindparam("in_session", type_=Uuid())
     theirs = SESSIONS.c.user_id == bindparam("in_user", type_=Uuid())
-    account = and_(USERS.c.id == SESSIONS.c.user_id, USERS.c.disabled_at.is_(None))
-    known = select(USERS.c.timezone, USERS.c.language).select_from(SESSIONS.join(USERS, account))
-    return known.where(this, theirs, living())
+    return alive(USERS.c.timezone, USERS.c.language).where(this, theirs)
 
 
 @statement

@@ -80,6 +80,7 @@ class Metrics:
             self._gauge("tend_pool_in_use", "Places that are taken."): lambda: database.usage.in_use,
             self._gauge("tend_pool_waiting", "Who waits for a place."): lambda: database.usage.waiting,
             self._gauge("tend_pool_connections", "Open connections."): lambda: database.connections[0],
+            self._gauge("tend_event_streams", "Open connections to /v1/events."): state.listening.total,
             queues.labels("background"): lambda: state.later.waiting,
             queues.labels("mail"): lambda: state.mailer.waiting,
             queues.labels("password_hashes"): passwords.waiting,

@@ -1,6 +1,7 @@
 """Tokens: sent with each request, and renewed when the access token has expired."""
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx
@@ -18,8 +19,6 @@ class Bearer(httpx.Auth):
     good once. Of requests that find the access token expired at the same time, each asks, and all get the same pair.
     """
 
-    requires_response_body = True
-
     def __init__(self, refresh_url: httpx.URL, on_tokens: Callable[[Tokens | None], None]) -> None:
         self.tokens: Tokens | None = None
         self._refresh_url = refresh_url
@@ -29,7 +28,28 @@ class Bearer(httpx.Auth):
         self.tokens = tokens
         self._on_tokens(tokens)
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """httpx's own would read every answer to its end, and a stream of events has none."""
+        flow = self._flow(request)
+        response = yield next(flow)
+        with suppress(StopIteration):
+            while True:
+                renewing = flow.send(response)
+                response = yield renewing
+                if renewing is not request:
+                    response.read()
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        flow = self._flow(request)
+        response = yield next(flow)
+        with suppress(StopIteration):
+            while True:
+                renewing = flow.send(response)
+                response = yield renewing
+                if renewing is not request:
+                    await response.aread()
+
+    def _flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         tokens = self.tokens
         if tokens is None:
             yield request

@@ -1,6 +1,6 @@
 """The API, call by call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -9,11 +9,13 @@ import httpx
 
 from tend_client._async.lists import AsyncCollection
 from tend_client.auth import Bearer, Tokens, tokens_of
-from tend_client.errors import NotFound, TendError, Unreachable, problem_of
+from tend_client.errors import NotFound, Problem, TendError, Unreachable, problem_of
 from tend_client.models import Account, Comment, Filter, Json, Project, SyncAnswer, Task
 from tend_client.waiting import async_sleep, pause
 
 TRIES: Final = 5
+SILENCE_SECONDS: Final = 40.0
+"""After which a stream of events is given up: the server says something every 15 seconds."""
 
 
 def _forget(_tokens: Tokens | None) -> None:
@@ -42,6 +44,7 @@ class AsyncTend:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
         self._auth = Bearer(self._http.base_url.join("/v1/auth/refresh"), on_tokens)
         self._auth.tokens = tokens
+        self._timeout = timeout
         self._tries = tries
         self.tasks = AsyncCollection[Task](self, "/v1/tasks")
         self.projects = AsyncCollection[Project](self, "/v1/projects")
@@ -91,6 +94,39 @@ class AsyncTend:
         """One call of `POST /v1/sync`. May be sent again as it is. Raises OutOfStep."""
         answer: SyncAnswer = await self.request("POST", "/v1/sync", json=body, once=True)
         return answer
+
+    async def events(self, last_id: str | None = None) -> AsyncGenerator[str]:
+        """Something of this account's has changed: the event's id, for a later run to go on from.
+
+        Connects again whenever the connection ends, and says so by the next event, at once, if there was one
+        meanwhile. Raises Problem, as NotSignedIn when the sign-in has ended, and Unreachable after `tries` in a row.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            sent = {"Last-Event-ID": last_id} if last_id else {}
+            try:
+                patience = httpx.Timeout(self._timeout, read=SILENCE_SECONDS)
+                async with self._http.stream(
+                    "GET", "/v1/events", headers=sent, auth=self._auth, timeout=patience
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        raise problem_of(response)
+                    async for line in response.aiter_lines():
+                        tries = 0
+                        if line.startswith("id: "):
+                            last_id = line.removeprefix("id: ")
+                            yield last_id
+                failure: TendError = Unreachable("The stream of events ended.")
+                wait = pause(httpx.ReadError(""), tries)
+            except httpx.TransportError as error:
+                wait, failure = pause(error, tries), Unreachable(f"GET /v1/events: {error or type(error).__name__}")
+            except Problem as error:
+                wait, failure = pause(error, tries), error
+            if wait is None or tries >= self._tries:
+                raise failure
+            await async_sleep(wait)
 
     async def request(
         self,

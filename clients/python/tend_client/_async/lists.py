@@ -1,6 +1,6 @@
 """Things of one kind: read, changed, and walked page by page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 import uuid_utils
@@ -22,7 +22,7 @@ class AsyncCollection(Generic[Item]):
         """One page, by the parameters of the route: `status="pending"`, `tags=["home"]`, `limit=50` …"""
         return cast(Page[Item], await self._tend.request("GET", self._path, params=asked))
 
-    async def iterate(self, **asked: Any) -> AsyncIterator[Item]:
+    async def iterate(self, **asked: Any) -> AsyncGenerator[Item]:
         """All of them, a page at a time, while others write: each that does not change comes exactly once."""
         while True:
             page = await self.page(**asked)

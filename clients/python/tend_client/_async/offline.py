@@ -1,5 +1,8 @@
 """Work without a connection: a store, and how it is brought up to date."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 from tend_client._async.client import AsyncTend
 from tend_client.errors import OutOfStep, TendError
 from tend_client.store import Report, Store
@@ -15,6 +18,15 @@ class AsyncOffline:
         self.tend = tend
         self.store = store
         self._turn = AsyncLock()
+
+    async def follow(self) -> AsyncGenerator[Report]:
+        """Synchronises now, and again whenever something has changed elsewhere: what each of them did. Without end.
+
+        What is done to the store meanwhile goes out with the next one: call `sync` for it to go at once.
+        """
+        async with aclosing(self.tend.events()) as events:
+            async for _ in events:
+                yield await self.sync()
 
     async def sync(self) -> Report:
         """Sends what waits and takes what is new, page by page, until neither is left.

@@ -1,7 +1,7 @@
 # Made of ../_async by `make client`: what is changed here is lost.
 """The API, call by call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -10,11 +10,13 @@ import httpx
 
 from tend_client._sync.lists import Collection
 from tend_client.auth import Bearer, Tokens, tokens_of
-from tend_client.errors import NotFound, TendError, Unreachable, problem_of
+from tend_client.errors import NotFound, Problem, TendError, Unreachable, problem_of
 from tend_client.models import Account, Comment, Filter, Json, Project, SyncAnswer, Task
 from tend_client.waiting import pause, sleep
 
 TRIES: Final = 5
+SILENCE_SECONDS: Final = 40.0
+"""After which a stream of events is given up: the server says something every 15 seconds."""
 
 
 def _forget(_tokens: Tokens | None) -> None:
@@ -43,6 +45,7 @@ class Tend:
         self._http = httpx.Client(base_url=base_url, timeout=timeout, transport=transport)
         self._auth = Bearer(self._http.base_url.join("/v1/auth/refresh"), on_tokens)
         self._auth.tokens = tokens
+        self._timeout = timeout
         self._tries = tries
         self.tasks = Collection[Task](self, "/v1/tasks")
         self.projects = Collection[Project](self, "/v1/projects")
@@ -92,6 +95,39 @@ class Tend:
         """One call of `POST /v1/sync`. May be sent again as it is. Raises OutOfStep."""
         answer: SyncAnswer = self.request("POST", "/v1/sync", json=body, once=True)
         return answer
+
+    def events(self, last_id: str | None = None) -> Generator[str]:
+        """Something of this account's has changed: the event's id, for a later run to go on from.
+
+        Connects again whenever the connection ends, and says so by the next event, at once, if there was one
+        meanwhile. Raises Problem, as NotSignedIn when the sign-in has ended, and Unreachable after `tries` in a row.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            sent = {"Last-Event-ID": last_id} if last_id else {}
+            try:
+                patience = httpx.Timeout(self._timeout, read=SILENCE_SECONDS)
+                with self._http.stream(
+                    "GET", "/v1/events", headers=sent, auth=self._auth, timeout=patience
+                ) as response:
+                    if not response.is_success:
+                        response.read()
+                        raise problem_of(response)
+                    for line in response.iter_lines():
+                        tries = 0
+                        if line.startswith("id: "):
+                            last_id = line.removeprefix("id: ")
+                            yield last_id
+                failure: TendError = Unreachable("The stream of events ended.")
+                wait = pause(httpx.ReadError(""), tries)
+            except httpx.TransportError as error:
+                wait, failure = pause(error, tries), Unreachable(f"GET /v1/events: {error or type(error).__name__}")
+            except Problem as error:
+                wait, failure = pause(error, tries), error
+            if wait is None or tries >= self._tries:
+                raise failure
+            sleep(wait)
 
     def request(
         self,

@@ -1,7 +1,7 @@
 # Made of ../_async by `make client`: what is changed here is lost.
 """Things of one kind: read, changed, and walked page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 import uuid_utils
@@ -23,7 +23,7 @@ class Collection(Generic[Item]):
         """One page, by the parameters of the route: `status="pending"`, `tags=["home"]`, `limit=50` …"""
         return cast(Page[Item], self._tend.request("GET", self._path, params=asked))
 
-    def iterate(self, **asked: Any) -> Iterator[Item]:
+    def iterate(self, **asked: Any) -> Generator[Item]:
         """All of them, a page at a time, while others write: each that does not change comes exactly once."""
         while True:
             page = self.page(**asked)

@@ -1,6 +1,9 @@
 # Made of ../_async by `make client`: what is changed here is lost.
 """Work without a connection: a store, and how it is brought up to date."""
 
+from collections.abc import Generator
+from contextlib import closing
+
 from tend_client._sync.client import Tend
 from tend_client.errors import OutOfStep, TendError
 from tend_client.store import Report, Store
@@ -16,6 +19,15 @@ class Offline:
         self.tend = tend
         self.store = store
         self._turn = Lock()
+
+    def follow(self) -> Generator[Report]:
+        """Synchronises now, and again whenever something has changed elsewhere: what each of them did. Without end.
+
+        What is done to the store meanwhile goes out with the next one: call `sync` for it to go at once.
+        """
+        with closing(self.tend.events()) as events:
+            for _ in events:
+                yield self.sync()
 
     def sync(self) -> Report:
         """Sends what waits and takes what is new, page by page, until neither is left.
