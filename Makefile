@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo migrate test test-long test-pooled test-migrations test-replica check format attack faults siege audit soak bench client lock clean
+.PHONY: help run demo migrate test test-long test-pooled test-migrations test-replica check format attack faults siege audit soak bench client stress lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ audit: $(VENV)/dev ## Look the packages up among known vulnerabilities (needs th
 
 soak: $(VENV)/dev ## Have 300 users work for ten minutes, and write docs/soak.md; ARGS="--minutes 1" is a short run
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+stress: $(VENV)/dev ## Have devices synchronise while connections are killed, directly and through PgBouncer (two minutes)
+	@PYTHONPATH=clients/python $(BIN)/python -m tests.sync_stress $(ARGS)
 
 bench: $(VENV)/dev ## Measure, in less than ten minutes, and write docs/benchmarks.md; ARGS=--quick only tries it
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -88,8 +88,10 @@ def arguments(url: str) -> dict[str, Any]:
 def is_away(error: psycopg.Error) -> bool:
     """Whether it is the database or the way to it, and not what was asked."""
     state = error.sqlstate
-    if state is None:  # libpq's own words
-        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    if (
+        state is None
+    ):  # libpq's own words, or psycopg's: "received 2 results" when PgBouncer adds its own to the server's
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError))
     return state not in BUSY and (state[:2] in AWAY or state == READ_ONLY or state in ENDED)
 
 

@@ -87,6 +87,7 @@ async def test_a_database_that_is_read_only_for_a_moment_is_503_for_changes_and_
         (psycopg.errors.IdleInTransactionSessionTimeout(), True),
         (psycopg.errors.AdminShutdown(), True),
         (psycopg.OperationalError("the connection is lost"), True),
+        (psycopg.InternalError("received 2 results from command 'BEGIN'"), True),
         (psycopg.errors.LockNotAvailable(), False),
         (psycopg.errors.UndefinedTable(), False),
         (psycopg.errors.InFailedSqlTransaction(), False),

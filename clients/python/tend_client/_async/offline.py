@@ -12,11 +12,15 @@ FORKS = 3
 
 
 class AsyncOffline:
-    """A store of one account, and the server that it follows. Read and write by `store`, whenever you like."""
+    """A store of one account, and the server that it follows. Read and write by `store`, whenever you like.
 
-    def __init__(self, tend: AsyncTend, store: Store) -> None:
+    `limit` is how many changes come with one answer, 500 at most.
+    """
+
+    def __init__(self, tend: AsyncTend, store: Store, *, limit: int = 500) -> None:
         self.tend = tend
         self.store = store
+        self._limit = limit
         self._turn = AsyncLock()
 
     async def follow(self) -> AsyncGenerator[Report]:
@@ -39,7 +43,7 @@ class AsyncOffline:
             while True:
                 outgoing = self.store.outgoing()
                 try:
-                    answer = await self.tend.synchronise(outgoing.body)
+                    answer = await self.tend.synchronise({**outgoing.body, "limit": self._limit})
                 except OutOfStep:
                     report.forks += 1
                     if report.forks > FORKS:

@@ -13,11 +13,15 @@ FORKS = 3
 
 
 class Offline:
-    """A store of one account, and the server that it follows. Read and write by `store`, whenever you like."""
+    """A store of one account, and the server that it follows. Read and write by `store`, whenever you like.
 
-    def __init__(self, tend: Tend, store: Store) -> None:
+    `limit` is how many changes come with one answer, 500 at most.
+    """
+
+    def __init__(self, tend: Tend, store: Store, *, limit: int = 500) -> None:
         self.tend = tend
         self.store = store
+        self._limit = limit
         self._turn = Lock()
 
     def follow(self) -> Generator[Report]:
@@ -40,7 +44,7 @@ class Offline:
             while True:
                 outgoing = self.store.outgoing()
                 try:
-                    answer = self.tend.synchronise(outgoing.body)
+                    answer = self.tend.synchronise({**outgoing.body, "limit": self._limit})
                 except OutOfStep:
                     report.forks += 1
                     if report.forks > FORKS:
