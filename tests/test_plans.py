@@ -19,6 +19,7 @@ from backend.services import (
     activity,
     comments,
     dependency_query,
+    pulling,
     saved_filters,
     tag_query,
     tags,
@@ -97,6 +98,12 @@ VALUES = {
     "in_named": True,
     "by_session": None,
     "by_token": None,
+    "by_client": None,
+    "by_clock": None,
+    "in_client": OWNER,
+    "in_epoch": OWNER,
+    "in_after": 500,
+    "in_base": 0,
     **{f"in_{n}": [f"tag{7 + n}"] for n in range(20)},
     "in_task": UUID(int=1 << 127),
     "in_other": UUID(int=1 << 126),
@@ -304,6 +311,18 @@ def test_a_plain_page_is_planned_once(connection: Connection) -> None:
     for_values, for_any = plans(connection, task_query.page(shape), shape)
 
     assert for_any["Total Cost"] <= 1.1 * for_values["Total Cost"]  # and the planning counts
+
+
+def test_a_page_of_changes_reads_no_further_than_to_its_end(connection: Connection) -> None:
+    """Each table by its index on the version, merged: a sort would read, and make JSON of, all that is to come."""
+    for plan in plans(connection, pulling._page()):
+        merged = [node for node in nodes(plan) if node["Node Type"] == "Merge Append"]
+        for table in ("tasks", "comments", "dependencies"):  # of fifty filters a sort is as good
+            reads = [node for node in nodes(plan) if node.get("Relation Name") == table]
+            assert [node.get("Index Name") for node in reads] == [f"{table}_user_id_version_key"]
+            assert all("version >" in node["Index Cond"] and "user_id =" in node["Index Cond"] for node in reads)
+        sorts = [node for node in nodes(merged[0]) if node["Node Type"] == "Sort"]
+        assert not any(node.get("Relation Name") == "tasks" for each in sorts for node in nodes(each))
 
 
 @pytest.mark.parametrize("form", ["tags", "text", ("and", ("completed", "priority", "tags"))])

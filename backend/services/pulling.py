@@ -34,6 +34,7 @@ from backend.statements import CLOCK, COUNTER, Query, as_json, iso, statement, t
 from backend.wall import OWNER
 
 CLIENTS: Final = table(SyncClient)
+LIMIT: Final = bindparam("in_limit", type_=Integer())
 NONE: Final[Any] = literal_column("0", BigInteger())
 
 
@@ -116,8 +117,7 @@ def _page() -> Query:
     after = select(head.c.after).scalar_subquery()
     began = select(head.c.base).scalar_subquery()
     changed = union_all(*(_changed(name, after, began) for name in ENTITIES)).subquery("changed")
-    limit = bindparam("in_limit", type_=Integer())
-    page = select(*changed.c).order_by(changed.c.version).limit(limit).subquery("page")
+    page = select(*changed.c).order_by(changed.c.version).limit(LIMIT).subquery("page")
     about = [head.c.seq, head.c.epoch, head.c.reset, head.c.base, head.c.last_n, head.c.server_time]
     return select(*about, *page.c).select_from(head.outerjoin(page, true())).order_by(page.c.version)
 
@@ -148,11 +148,14 @@ def _head() -> Any:
 
 
 def _changed(name: str, after: Any, began: Any) -> Any:
+    """As many of one table as the page may have, by its index, so that no page reads what comes after it."""
     kind = ENTITIES[name].kind
     row = kind.table
     news = or_(row.c.deleted_at.is_(None), row.c.version > began)
-    this = select(*row.c).where(row.c.user_id == OWNER, row.c.version > after, news).subquery(name)
+    theirs = select(*row.c).where(row.c.user_id == OWNER, row.c.version > after, news)
+    this = theirs.order_by(row.c.version).limit(LIMIT).subquery(name)
     item = as_json(this, kind.shown(this.c))
     body = case((this.c.deleted_at.is_(None), text_of(item))).label("body")
     named = literal_column(f"'{name}'", Text()).label("entity")
-    return select(named, this.c.id, this.c.version, body).select_from(this.join(item, true()))
+    rows = select(named, this.c.id, this.c.version, body).select_from(this.join(item, true()))
+    return rows.order_by(this.c.version)
