@@ -22,7 +22,7 @@ from backend.services import tasks
 from backend.services.task_wire import shown
 from backend.state import State
 from backend.wall import OWNER
-from tests.client import Client, another_session
+from tests.client import Client, Json, another_session
 from tests.conftest import settings_for, worker
 from tests.test_input import assert_problem
 from tests.wire import Fate, Wire, wire_to
@@ -126,7 +126,7 @@ async def test_a_batch_that_decides_by_reading_runs_again_within_the_whole(afar:
 
 
 async def test_connections_that_are_cut_at_any_time_lose_and_double_nothing(afar: Client, wire: Wire) -> None:
-    chance, requests = random.Random(7), [once() for _ in range(24)]
+    chance, requests = random.Random(7), list[Json]()
 
     async def cuts() -> None:
         while True:
@@ -135,13 +135,13 @@ async def test_connections_that_are_cut_at_any_time_lose_and_double_nothing(afar
 
     cutting = asyncio.create_task(cuts())
     made = []
-    for first in range(0, len(requests), 4):
-        some = requests[first : first + 4]
+    while len(requests) < 24 or wire.connections <= 8:  # a fast machine would be done before the first cut
+        some = [once() for _ in range(4)]
+        requests += some
         made += await asyncio.gather(*(until_answered(afar, sent) for sent in (*some, *some)))
     cutting.cancel()
 
     assert {answer.status_code for answer in made} == {201}
-    assert wire.connections > 4
     assert (await afar.page())["total"] == len({answer.json()["id"] for answer in made}) == len(requests)
 
 
