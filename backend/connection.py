@@ -88,9 +88,8 @@ def arguments(url: str) -> dict[str, Any]:
 def is_away(error: psycopg.Error) -> bool:
     """Whether it is the database or the way to it, and not what was asked."""
     state = error.sqlstate
-    if (
-        state is None
-    ):  # libpq's own words, or psycopg's: "received 2 results" when PgBouncer adds its own to the server's
+    # libpq's own words, or psycopg's: "received 2 results" where PgBouncer adds an error of its own to the server's.
+    if state is None:
         return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError))
     return state not in BUSY and (state[:2] in AWAY or state == READ_ONLY or state in ENDED)
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     null,
+    or_,
     select,
     true,
     tuple_,
@@ -143,11 +144,33 @@ def _set(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str,
     return {**new, "version": version, "updated_at": at}
 
 
-def stamped(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[str, Any]:
-    """The clocks of the field groups that have one of `sent`: each later than it was, as whoever writes has seen it."""
-    groups = [group for group, fields in target.info.get("groups", {}).items() if not set(fields).isdisjoint(sent)]
-    if not groups:
-        return {}
+def stamped(
+    target: Table, sent: Iterable[str], version: Any, at: Any, each: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The clocks of the field groups that have one of `sent`: each later than it was, as whoever writes has seen it.
+
+    `each` has new values that may be the old ones: these change a group only where they are others.
+    """
+    groups = target.info.get("groups", {})
+    meant = [group for group, fields in groups.items() if not set(fields).isdisjoint(sent)]
+    perhaps = {
+        group: [target.c[name].is_distinct_from((each or {})[name]) for name in fields if name in (each or {})]
+        for group, fields in groups.items()
+        if group not in meant
+    }
+    clocks: Any = target.c.clocks if groups else None
+    if meant:
+        clocks = clocks.concat(_registers(target, meant, version, at))
+    for group, others in perhaps.items():
+        if others:
+            changed = case(
+                (or_(*others), _registers(target, [group], version, at)), else_=literal_column("'{}'", JSONB())
+            )
+            clocks = clocks.concat(changed)
+    return {"clocks": clocks} if meant or any(perhaps.values()) else {}
+
+
+def _registers(target: Table, groups: Iterable[str], version: Any, at: Any) -> ColumnElement[Any]:
     micros = cast_to(extract("epoch", at) * literal_column("1000000"), BigInteger)
     clock, registers = func.coalesce(BY_CLOCK, micros), []
     for group in groups:
@@ -155,7 +178,7 @@ def stamped(target: Table, sent: Iterable[str], version: Any, at: Any) -> dict[s
         was = func.jsonb_extract_path_text(target.c.clocks, name, literal_column("'0'", Text()))
         later = func.greatest(clock, cast_to(was, BigInteger) + literal_column("1"))
         registers += [name, func.jsonb_build_array(later, version, cast_to(BY_CLIENT, Text))]
-    return {"clocks": target.c.clocks.concat(type_coerce(func.jsonb_build_object(*registers), JSONB))}
+    return type_coerce(func.jsonb_build_object(*registers), JSONB)
 
 
 def _this(target: Table) -> tuple[ColumnElement[bool], ...]:
@@ -224,8 +247,10 @@ def change_many(target: Table, sent: frozenset[str], each: tuple[str, ...] = (),
     before = _before(target, told).add_columns(*(given.c[name] for name in ("n", *each))).where(*these).cte("before")
     named = before if told else given
     version = bindparam("before", type_=target.c.version.type) + named.c.n
-    new = _set(target, sent, version, at) | stamped(target, {*sent, *each}, version, at)
-    new |= {name: named.c[name] for name in each} | _turned(target, turn, at)
+    meant = {*sent, "deleted_at"} if turn in {"deleted", "restored"} else sent
+    changed_to = {name: named.c[name] for name in each}
+    new = _set(target, sent, version, at) | stamped(target, meant, version, at, changed_to)
+    new |= changed_to | _turned(target, turn, at)
     if not told:
         return update(target).where(*these).values(new).returning(target.c.id)
     was = [before.c[f"was_{name}"] for name in told]

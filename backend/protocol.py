@@ -46,6 +46,27 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
     return cast(type[asyncio.Protocol], partial(Protocol, limits=limits))
 
 
+class Stopping:
+    """What is to be ended when the worker stops: at once, if it does already."""
+
+    def __init__(self) -> None:
+        self._ends: list[Callable[[], None]] = []
+        self._stops = False
+
+    def append(self, end: Callable[[], None]) -> None:
+        self._ends.append(end)
+        if self._stops:
+            end()
+
+    def remove(self, end: Callable[[], None]) -> None:
+        self._ends.remove(end)
+
+    def stop(self) -> None:
+        self._stops = True
+        for end in [*self._ends]:
+            end()
+
+
 class Protocol(HttpToolsProtocol):
     """Counts what a request brings besides its body, which has limits of its own.
 
@@ -62,7 +83,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, limits: Limits | None = None, **others: Any) -> None:
         super().__init__(*arguments, **others)
-        self.at_stop: list[Callable[[], None]] = []  # by what is answered here (routers/events.py)
+        self.at_stop = Stopping()  # heeded by what is answered here (routers/events.py)
         self.peers = _peers.get(self.loop) or _peers.setdefault(self.loop, Peers(limits or Limits(), self.loop))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -91,8 +112,7 @@ class Protocol(HttpToolsProtocol):
 
         So what comes in the next moment is answered, with `Connection: close` (RFC 9112, section 9.6).
         """
-        for end in [*self.at_stop]:
-            end()
+        self.at_stop.stop()
         if self.cycle is not None and not self.cycle.response_complete:
             super().shutdown()
             return

@@ -77,6 +77,9 @@ async def test_an_account_is_opened_signed_in_and_left(wire: Wire) -> None:
             await tend.register("ada@example.com", PASSWORD, "Ada")
         with pytest.raises(NotSignedIn):
             await tend.sign_in("ada@example.com", "another password")
+        wire.trouble = iter(["unsent"])
+        with pytest.raises(Unreachable):
+            await tend.sign_in("ada@example.com", PASSWORD)
         await tend.sign_in("ada@example.com", PASSWORD)
         assert await tend.me() == account
         await tend.sign_out()
@@ -98,6 +101,7 @@ async def test_an_access_token_that_has_expired_is_renewed_once_for_all(wire: Wi
         assert (await tend.me())["name"] == "Ada"
     refreshes = [each for each in wire.requests if each.url.path == "/v1/auth/refresh"]
     assert (len(kept), len(refreshes)) == (2, 1)
+    assert refreshes[0].extensions["timeout"]["read"] == 4  # the same pair comes again for ten seconds
     async with AsyncTend("http://tend", Tokens("stale", "stale"), on_tokens=kept.append, transport=wire) as tend:
         with pytest.raises(NotSignedIn):
             await tend.me()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from backend.config import Settings
 from backend.errors import Unavailable
+from backend.protocol import Stopping
 from backend.routers import events
 from backend.scope import Scope
 from backend.services import live
@@ -24,6 +25,7 @@ from tests.client import Client, Statements, another_session
 from tests.conftest import worker
 from tests.over_tcp import listening
 from tests.test_input import assert_problem
+from tests.wire import wire_to
 
 SOON = 5.0  # seconds for what takes one or two: the machine is busy
 
@@ -269,19 +271,45 @@ async def session_of(user: Client) -> Any:
     return UUID((await user.get("/v1/me/sessions")).json()["items"][0]["id"])
 
 
-async def test_the_client_follows_and_comes_back_when_it_was_cut_off(
-    app: FastAPI, state: State, alice: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server is stopped, and another one takes its place at another address."""
-    async with listening(app) as address, AsyncTend(address, Tokens(alice.token)) as tend:
+async def test_those_who_are_about_to_listen_are_counted(app: FastAPI, alice: Client) -> None:
+    found: Live = app.state.live
+    mine = Scope(alice.user_id, app.state.tend.database)
+    first = await found.join(mine)
+    joining = [asyncio.create_task(found.join(mine)) for _ in range(live.MOST_OF_ONE - 1)]
+    await asyncio.sleep(0)
+    found.leave(first)
+    listeners = await asyncio.gather(*joining)
+    assert app.state.tend.listening[alice.user_id] == len(listeners)
+    for each in listeners:
+        found.leave(each)
+    assert app.state.tend.listening.total() == 0
+
+
+def test_what_begins_while_the_worker_stops_ends_at_once() -> None:
+    ended: list[str] = []
+    stopping = Stopping()
+    stopping.append(early := lambda: ended.append("early"))
+    stopping.stop()
+    stopping.append(lambda: ended.append("late"))
+    assert ended == ["early", "late"]
+    stopping.remove(early)
+
+
+async def test_the_client_follows_and_comes_back_when_it_was_cut_off(app: FastAPI, state: State, alice: Client) -> None:
+    async with (
+        listening(app) as address,
+        wire_to(address) as wire,
+        AsyncTend(wire.url, Tokens(alice.token)) as tend,
+    ):
         device = AsyncOffline(tend, Store(":memory:"))
         await alice.add("First")
-        async with asyncio.timeout(SOON):
-            following = device.follow()
+        async with asyncio.timeout(2 * SOON), aclosing(device.follow()) as following:
             assert (await anext(following)).received == 1
             await alice.add("Second")
             assert (await anext(following)).received == 1
-        await following.aclose()
+            wire.cut()
+            await alice.add("While nobody heard")
+            assert (await anext(following)).received == 1
         await alice.post("/v1/auth/logout")
         with pytest.raises(NotSignedIn):
             async for _ in tend.events():

@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ async def test_nothing_that_no_request_could_carry_comes_into_the_queue(phone: A
         lambda: phone.store.create("tasks", title="x", id="1"),
         lambda: phone.store.create("tasks", title="x" * 1_000_000),
         lambda: phone.store.create("tasks", title=float("nan")),
+        lambda: phone.store.create("tasks", title="\ud800"),
     ]
     for each in wrong:
         with pytest.raises(ValueError):  # noqa: PT011
@@ -291,6 +293,66 @@ async def test_a_store_is_whole_after_a_crash_in_the_middle(
     assert (again.store.pending(), (await alice.page())["total"]) == (0, 1)
 
 
+async def test_an_answer_that_is_being_stored_is_seen_whole_or_not_at_all(
+    phone: AsyncOffline, tend: AsyncTend, alice: Client
+) -> None:
+    await alice.add_many([{"title": f"Task {n}"} for n in range(300)])
+    outgoing = phone.store.outgoing()
+    answer = await tend.synchronise(outgoing.body)
+    storing = threading.Thread(target=phone.store.take, args=(outgoing, answer))
+    storing.start()
+    seen = set()
+    while storing.is_alive():
+        seen.add(len(phone.store.all("tasks")))
+    storing.join()
+    assert seen <= {0, 300}
+    assert len(phone.store.all("tasks")) == 300
+
+
+async def test_while_everything_is_told_anew_what_is_there_stays(
+    tend: AsyncTend, alice: Client, state: State, wire: Wire
+) -> None:
+    """A reset that is broken off leaves the application with what it had; what is gone goes with the last page."""
+    device = AsyncOffline(tend, Store(":memory:"), limit=3)
+    tasks = await alice.add_many([{"title": f"Task {n}"} for n in range(9)])
+    await device.sync()
+    await alice.delete(f"/v1/tasks/{tasks[8]['id']}")
+    async with state.database.engine.connect() as connection:
+        await connection.execute(text("UPDATE sync_state SET epoch = gen_random_uuid()"))
+    wire.trouble = iter([None, "unsent"])
+    with pytest.raises(Unreachable):
+        await device.sync()
+    assert len(device.store.all("tasks")) == 9
+    device.store.update("tasks", tasks[7]["id"], title="Edited meanwhile")
+
+    await device.sync()
+
+    assert len(device.store.all("tasks")) == 8
+    assert device.store.get("tasks", tasks[7]["id"])["title"] == "Edited meanwhile"
+
+
+async def test_what_a_copy_does_again_undoes_nothing_and_is_no_news(
+    phone: AsyncOffline, tend: AsyncTend, tmp_path: Path, alice: Client
+) -> None:
+    """A deletion after which the row was taken out of the trash, and a creation that had worked."""
+    task = await alice.add("Figs")
+    await phone.sync()
+    phone.store.delete("tasks", task["id"])
+    phone.store.create("tasks", title="Made once")
+    copy = Store(tmp_path / "copy.sqlite")
+    phone.store._db.backup(copy._db)
+    phone.store.create("tasks", title="Of the phone")
+    await phone.sync()
+    await alice.post(f"/v1/trash/tasks/{task['id']}/restore")
+    copy.create("tasks", title="Of the copy")
+
+    report = await AsyncOffline(tend, copy).sync()
+
+    assert report.forks == 1
+    assert sorted(await alice.titles()) == ["Figs", "Made once", "Of the copy", "Of the phone"]
+    assert copy.notices() == []
+
+
 async def test_many_operations_go_by_the_hundred_and_many_changes_by_the_page(
     phone: AsyncOffline, laptop: AsyncOffline, alice: Client
 ) -> None:
@@ -305,7 +367,7 @@ async def test_many_operations_go_by_the_hundred_and_many_changes_by_the_page(
 
 
 async def test_long_texts_are_sent_in_requests_that_the_server_takes(phone: AsyncOffline, wire: Wire) -> None:
-    for n in range(40):
+    for n in range(90):
         phone.store.create("tasks", title=f"Task {n}", description="ä" * 10_000)
 
     await phone.sync()

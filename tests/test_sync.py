@@ -11,6 +11,7 @@ from backend.models import SyncReceipt, table
 from backend.schemas.sync import EntityName
 from backend.services.synced import ENTITIES
 from backend.state import State
+from tend_client import models, overlay
 from tests.client import Client, Json, Statements, another_session
 from tests.device import Device
 from tests.test_input import assert_problem
@@ -42,7 +43,15 @@ async def receipts(state: State, user: Client) -> list[int]:
 def test_whatever_is_numbered_and_leaves_a_tombstone_synchronises() -> None:
     tables = SQLModel.metadata.tables.items()
     assert set(ENTITIES) == {name for name, each in tables if {"version", "deleted_at"} <= set(each.c.keys())}
-    assert set(get_args(EntityName)) == set(ENTITIES)
+    assert set(get_args(EntityName)) == set(get_args(models.EntityName)) == set(ENTITIES)
+
+
+@pytest.mark.parametrize("name", ENTITIES)
+def test_the_client_shows_a_new_row_with_every_field_that_the_server_will(name: str) -> None:
+    """But for what its creation must say, and what only the server knows."""
+    new = ENTITIES[name].new.model_fields
+    filled = {field for field, kind in new.items() if not kind.is_required()} - {"id"}
+    assert filled <= set(overlay.DEFAULTS.get(name, {}))
 
 
 @pytest.mark.parametrize("name", ENTITIES)
@@ -261,6 +270,25 @@ async def test_what_cannot_be_done_is_rejected_for_good_and_stops_nothing(alice:
     assert said["results"][10]["error"]["detail"] == "A project with this name exists already."
     assert sorted(await alice.titles()) == ["Figs", "Last"]
     assert (await phone.sync())["last_n"] == 17
+
+
+@pytest.mark.parametrize("levels", [5, 50, 260, 600])
+@pytest.mark.parametrize("op", ["create", "update", "complete", "delete"])
+async def test_whatever_is_nested_in_it_stands_in_nobody_s_way(phone: Device, op: str, levels: int) -> None:
+    deep: Any = []
+    for _ in range(levels):
+        deep = [deep]
+
+    said = await phone.sync(
+        phone.operation(op, "tasks", str(uuid4()), set={"title": deep}), phone.create("tasks", title="Sound")
+    )
+
+    assert kinds(said) == ["invalid", "applied"]
+
+
+async def test_what_is_wrong_is_named_where_it_stands(phone: Device) -> None:
+    said = await phone.sync(phone.create("tasks", title="x", parent_id=str(uuid4())))
+    assert [each["loc"] for each in said["results"][0]["error"]["errors"]] == [["set", "parent_id"]]
 
 
 async def test_an_edit_of_what_was_deleted_is_gone_and_a_second_deletion_nothing_new(

@@ -175,6 +175,36 @@ async def test_a_deletion_wins_over_an_edit_that_it_did_not_see_and_the_trash_ha
     assert restored["title"] == "Edited"
 
 
+async def test_a_deletion_of_before_does_not_undo_a_restore(
+    alice: Client, devices: tuple[Device, Device], task: Json
+) -> None:
+    phone, _ = devices
+    await alice.delete(f"/v1/tasks/{task['id']}")
+    await alice.post(f"/v1/trash/tasks/{task['id']}/restore")
+
+    late = await phone.sync(phone.operation("delete", "tasks", task["id"], base=task["version"]))
+    assert [each["status"] for each in late["results"]] == ["superseded"]
+    version = phone.row("tasks", task["id"])["version"]
+    seen = await phone.sync(phone.operation("delete", "tasks", task["id"], base=version))
+    assert [each["status"] for each in seen["results"]] == ["applied"]
+
+
+async def test_a_project_that_takes_others_along_does_not_change_where_they_are(
+    alice: Client, devices: tuple[Device, Device]
+) -> None:
+    phone, laptop = devices
+    outer, inner, there = [await alice.project(name) for name in ("Outer", "Inner", "There")]
+    inner = (await alice.patch(f"/v1/projects/{inner['id']}", {"parent_id": outer["id"]})).json()
+    for device in devices:
+        await device.sync()
+    await phone.sync(phone.update("projects", outer["id"], parent_id=there["id"], at=LATE))
+
+    said = await laptop.sync(laptop.update("projects", inner["id"], parent_id=None, at=EARLY))
+
+    assert (said["conflicts"], said["results"][0]["status"]) == ([], "applied")
+    assert laptop.row("projects", inner["id"])["parent_id"] is None
+
+
 async def test_two_devices_complete_a_task_once(alice: Client, devices: tuple[Device, Device], task: Json) -> None:
     phone, laptop = devices
     first = await phone.sync(phone.operation("complete", "tasks", task["id"], base=task["version"]))

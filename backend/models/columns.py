@@ -24,6 +24,9 @@ TRASHED = text("deleted_at IS NOT NULL AND scrubbed_at IS NULL")
 SCRUBBED = text("scrubbed_at IS NOT NULL")
 """Only a tombstone, until other devices will have heard."""
 
+TRASH: Final = "trash"
+"""The field group of those that can be taken out of the trash: whether they are in it."""
+
 COLOR: Final = "color ~ '^#[0-9a-f]{6}$'"
 PLACE: Final = "position ~ '^[A-Za-z][0-9A-Za-z]{1,249}$'"
 """Its bounds; `rules.order` knows the rest."""

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import INTERNAL, LIVING, SCRUBBED, TRASHED, around, clocks, instant, scrubbed, table
+from backend.models.columns import INTERNAL, LIVING, SCRUBBED, TRASH, TRASHED, around, clocks, instant, scrubbed, table
 from backend.models.tasks import VERSION_TRIGGER
 
 # Without the '.' that a task's has: a search that demands no word asks for it, and so never finds a comment.
@@ -47,7 +47,7 @@ class Comment(SQLModel, table=True):
             postgresql_with={"fastupdate": "off"},
             postgresql_where=LIVING,
         ),
-        {"info": {"groups": {"body": ("body",)}}},
+        {"info": {"groups": {"body": ("body",), TRASH: ("deleted_at",)}}},
     )
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")

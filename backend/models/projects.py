@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy import UniqueConstraint as Unique
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, SCRUBBED, TRASHED, clocks, instant, scrubbed
+from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, SCRUBBED, TRASH, TRASHED, clocks, instant, scrubbed
 
 DEEPEST: Final = 4
 """How many projects a project may be in, one inside the other."""
@@ -64,6 +64,7 @@ class Project(SQLModel, table=True):
                     "archived": ("archived",),
                     "parent": ("parent_id",),
                     "position": ("position",),
+                    TRASH: ("deleted_at",),
                 }
             }
         },

@@ -21,7 +21,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import INTERNAL, LIVING, PLACE, SCRUBBED, TRASHED, around, clocks, instant, scrubbed, table
+from backend.models.columns import (
+    INTERNAL,
+    LIVING,
+    PLACE,
+    SCRUBBED,
+    TRASH,
+    TRASHED,
+    around,
+    clocks,
+    instant,
+    scrubbed,
+    table,
+)
 from backend.models.projects import Project
 from backend.rules import languages
 
@@ -155,6 +167,7 @@ class Task(SQLModel, table=True):
                     "completed": ("completed",),
                     "place": ("project_id", "parent_id"),  # a part is in the project of what it is a part of
                     "position": ("position",),
+                    TRASH: ("deleted_at",),
                 },
             }
         },

@@ -83,7 +83,7 @@ class Live:
                 raise account_gone()
             listener = Listener(mine, _news(rows[0]))
         except BaseException:
-            listening[mine.user_id] -= 1
+            self._uncount(mine.user_id)
             raise
         self._listeners[mine.user_id].add(listener)
         if self._looking is None:
@@ -94,24 +94,34 @@ class Live:
         user_id = listener.mine.user_id
         theirs = self._listeners[user_id]
         theirs.discard(listener)
-        self._state.listening[user_id] -= 1
         if not theirs:
-            del self._listeners[user_id], self._state.listening[user_id]
+            del self._listeners[user_id]
+        self._uncount(user_id)
+
+    def _uncount(self, user_id: UUID) -> None:
+        """Those who are about to join are counted as well."""
+        self._state.listening[user_id] -= 1
+        if not self._state.listening[user_id]:
+            del self._state.listening[user_id]
 
     def close(self) -> None:
         if self._looking:
             self._looking.cancel()
 
     async def _look(self) -> None:
+        """What goes wrong is told once, until it works again; who listens hears then."""
+        told = False
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._listeners:
                 try:
                     await self.look()
-                except Unavailable as error:  # who listens hears when it is there again
-                    log.warning("Nobody was told of changes: %s", error.detail)
+                    told = False
                 except Exception as error:
-                    log.error("Nobody was told of changes", exc_info=error)
+                    if not told:
+                        away = isinstance(error, Unavailable)
+                        log.warning("Nobody is told of changes: %s", error, exc_info=None if away else error)
+                    told = True
 
     async def look(self) -> None:
         """Tells everybody who has news, and ends those whose sign-in has ended."""

@@ -21,6 +21,7 @@ import psycopg
 from pydantic import ValidationError
 
 from backend.errors import Conflict, Invalid, NotFound, OutOfStep, TendError, faults_of
+from backend.models.columns import TRASH
 from backend.rules import merge
 from backend.rules.merge import Register, Writer
 from backend.schemas.sync import Operation, SyncRequest
@@ -32,6 +33,7 @@ from backend.services.synced import ENTITIES, Completed, Entity, Patch
 
 log = logging.getLogger("tend")
 
+DEEPEST: Final = 10
 AT_ONCE: Final = 50
 """Operations a transaction. Each is a savepoint, and past 64 of them Postgres keeps them where looking is slow."""
 
@@ -130,6 +132,8 @@ class _Doing:
 
     async def _done(self, operation: Operation, conflicts: list[Json]) -> bool:
         """Whether anything of it holds."""
+        if _is_too_deep(operation.set):
+            raise Invalid.at("set", msg=f"nested more than {DEEPEST} deep")
         entity = ENTITIES[operation.entity]
         writer = Writer(self.client, merge.clamped(operation.at, self.now), 0 if self.lost else operation.base)
         mine = replace(self.inner, client_id=self.client, clock=writer.clock)
@@ -137,7 +141,7 @@ class _Doing:
             await entity.create(mine, operation.id, entity.new.model_validate(_with_id(operation)))
             return True
         if operation.op == "delete":
-            return await self._deleted(mine, entity, operation)
+            return await self._deleted(mine, entity, operation, writer)
         patch = _patch_of(entity, operation)
         row = (await self._known()).get((operation.entity, operation.id))
         if row is None:
@@ -154,9 +158,12 @@ class _Doing:
             row[1].update(_wire(held))
         return True
 
-    async def _deleted(self, mine: Scope, entity: Entity, operation: Operation) -> bool:
-        """What is not there any more, is deleted."""
+    async def _deleted(self, mine: Scope, entity: Entity, operation: Operation, writer: Writer) -> bool:
+        """What is not there any more, is deleted. What was taken out of the trash since, stays."""
         farewell = entity.farewell.model_validate(operation.set)
+        row = (await self._known()).get((operation.entity, operation.id))
+        if row and merge.verdict(row[0].get(TRASH), writer) == "lost":
+            return False
         self.rows = None
         try:
             await entity.remove(mine, operation.id, farewell)
@@ -247,10 +254,26 @@ def _patch_of(entity: Entity, operation: Operation) -> Patch:
 def _rejection(error: TendError) -> Json:
     kinds: list[tuple[type[TendError], str]] = [(NotFound, "gone"), (Conflict, "conflict"), (Invalid, "invalid")]
     kind = next(name for each, name in kinds if isinstance(error, each))
-    return {"type": kind, "detail": error.detail, "errors": error.errors}
+    faults = [{**each, "loc": ["set" if part == "body" else part for part in each["loc"]]} for each in error.errors]
+    return {"type": kind, "detail": error.detail, "errors": faults}
+
+
+def _is_too_deep(given: Any) -> bool:
+    """Deeper than anything that is meant: what handles JSON by recursion would fail on it."""
+    level = [given]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _digest(operation: Operation) -> bytes:
     """Of all that was sent, so that another operation under the same number is known for one."""
-    said = json.dumps(operation.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    about = operation.model_dump(mode="json", exclude={"set"})
+    deep = _is_too_deep(operation.set)  # it is refused, whatever it says
+    said = json.dumps({**about, "set": "deep" if deep else operation.set}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).digest()

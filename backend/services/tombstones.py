@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,7 +12,9 @@ from sqlalchemy import (
     Integer,
     Interval,
     Table,
+    Uuid,
     and_,
+    bindparam,
     cast,
     delete,
     exists,
@@ -38,20 +41,24 @@ ROWS: Final[Any] = literal_column("1000", Integer())
 
 
 async def purge(database: Database) -> None:
-    """Everybody's. What others still refer to stays until these are gone. Raises Unavailable."""
-    while owners := await database.read(_owners(), {}):
-        gone = 0
+    """Everybody's, in the order of their ids. What others still refer to stays until these are gone.
+
+    Raises Unavailable.
+    """
+    after = UUID(int=0)
+    while owners := await database.read(_owners(), {"after": after}):
         for row in owners:
             with suppress(NotSignedIn):  # the account ended meanwhile, and everything of it
-                gone += await purge_of(Scope(row.user_id, database))
-        if not gone:
-            return
+                await purge_of(Scope(row.user_id, database))
+            after = row.user_id
 
 
 async def purge_of(mine: Scope) -> int:
     """How many. By the thousand, each under the owner's lock, together with the floor."""
     purged = 0
     for target in reversed([entity.kind.table for entity in ENTITIES.values()]):
+        if not await mine.read(_some(target), {}):
+            continue  # the lock would take a number, which is news to those who listen
 
         async def work(changing: Changing, target: Table = target) -> int:
             [row] = await changing.run(_purge(target), {})
@@ -60,6 +67,12 @@ async def purge_of(mine: Scope) -> int:
         while some := await mine.change(work, at_most=1):
             purged += some
     return purged
+
+
+@statement
+def _some(target: Table) -> Query:
+    whose = target.c.user_id == OWNER
+    return select(target.c.id).where(whose, *_over(target), *_free(target, target)).limit(literal_column("1"))
 
 
 def _over(target: FromClause) -> tuple[ColumnElement[bool], ...]:
@@ -99,8 +112,9 @@ def _purge(target: Table) -> Query:
 
 @statement
 def _owners() -> Query:
-    """Up to a hundred users who have tombstones whose time is over."""
+    """Up to a hundred users, behind `after`, who have tombstones whose time is over."""
     tables = [entity.kind.table for entity in ENTITIES.values()]
     old = union(*(select(each.c.user_id).where(*_over(each)) for each in tables)).subquery("old")
     why = "tombstones go away for everybody"
-    return select(old.c.user_id).limit(USERS).execution_options(crosses_users=why)
+    following = select(old.c.user_id).where(old.c.user_id > bindparam("after", type_=Uuid()))
+    return following.order_by(old.c.user_id).limit(USERS).execution_options(crosses_users=why)

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
+
+RENEWAL_SECONDS: Final = 4.0
+"""A lost answer is asked for again within the ten seconds in which the server gives the same one."""
 
 
 class Tokens(NamedTuple):
@@ -59,7 +62,8 @@ class Bearer(httpx.Auth):
         if response.status_code != 401 or tokens.refresh is None:
             return
         if self.tokens == tokens:
-            renewed = yield httpx.Request("POST", self._refresh_url, json={"refresh_token": tokens.refresh})
+            body, limits = {"refresh_token": tokens.refresh}, httpx.Timeout(RENEWAL_SECONDS).as_dict()
+            renewed = yield httpx.Request("POST", self._refresh_url, json=body, extensions={"timeout": limits})
             if renewed.status_code == 401:
                 self.keep(None)
             if renewed.status_code != 200:

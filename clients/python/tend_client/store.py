@@ -25,13 +25,17 @@ from tend_client.overlay import overlaid
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rows (entity TEXT, id TEXT, body TEXT, PRIMARY KEY (entity, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS queue (n INTEGER PRIMARY KEY, entity TEXT, id TEXT, operation TEXT);
+CREATE TABLE IF NOT EXISTS rows (entity TEXT, id TEXT, body TEXT, age INTEGER, PRIMARY KEY (entity, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS queue (
+    n INTEGER PRIMARY KEY, entity TEXT, id TEXT, operation TEXT, sent INTEGER DEFAULT 0, again INTEGER DEFAULT 0
+);
 CREATE INDEX IF NOT EXISTS queue_row ON queue (entity, id);
 CREATE TABLE IF NOT EXISTS local (entity TEXT, id TEXT, body TEXT, PRIMARY KEY (entity, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notices (id INTEGER PRIMARY KEY AUTOINCREMENT, notice TEXT);
 """
-"""`rows` are the server's, `local` what the application reads: the queue on top of them."""
+"""`rows` are the server's, `local` what the application reads: the queue on top of them. `age` counts the resets: what
+is older than the last one goes when that is complete, and serves until then. `again` is of what was numbered anew.
+"""
 AT_ONCE: Final = 100
 BYTES: Final = 900_000
 """Of the operations in one request; the server takes 1 MiB."""
@@ -72,7 +76,8 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(SCHEMA)
         with self._writing():
-            defaults = {"client_id": str(uuid4()), "next_n": 1, "ack": 0, "cursor": None, "clock": 0, "ahead": 0}
+            defaults = {"client_id": str(uuid4()), "next_n": 1, "ack": 0, "cursor": None}
+            defaults |= {"clock": 0, "ahead": 0, "age": 0}
             self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", defaults.items())
 
     def close(self) -> None:
@@ -105,25 +110,29 @@ class Store:
 
     def get(self, entity: EntityName, row_id: str) -> Json:
         """Raises NotThere."""
-        found = self._db.execute("SELECT body FROM local WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
+        with self._lock:
+            found = self._db.execute("SELECT body FROM local WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
         if found is None:
             raise NotThere(f"There is no {row_id} among the {entity}.")
         return cast(Json, json.loads(found[0]))
 
     def all(self, entity: EntityName) -> list[Json]:
         """In the order of their ids: that of their making, for ids of version 7."""
-        rows = self._db.execute("SELECT body FROM local WHERE entity = ? ORDER BY id", (entity,))
+        with self._lock:
+            rows = self._db.execute("SELECT body FROM local WHERE entity = ? ORDER BY id", (entity,)).fetchall()
         return [json.loads(body) for (body,) in rows]
 
     def pending(self) -> int:
         """How many operations wait to be sent or confirmed."""
-        return int(self._db.execute("SELECT count(*) FROM queue").fetchone()[0])
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM queue").fetchone()[0])
 
     def notices(self) -> list[Json]:
         """What came out otherwise than it was meant: `kind` is `conflict`, with what was lost, or `rejected`, with the
         operation and why. They stay until they are dismissed.
         """
-        rows = self._db.execute("SELECT id, notice FROM notices ORDER BY id")
+        with self._lock:
+            rows = self._db.execute("SELECT id, notice FROM notices ORDER BY id").fetchall()
         return [{"notice_id": notice_id, **json.loads(notice)} for notice_id, notice in rows]
 
     def dismiss(self, notice_id: int) -> None:
@@ -133,16 +142,21 @@ class Store:
     # What synchronising does.
 
     def outgoing(self) -> Outgoing:
-        """The next request: the first operations of the queue, and from where on to be told."""
-        with self._lock:
+        """The next request: the first operations of the queue, and from where on to be told.
+
+        They are marked as sent: from now on they stay as they are, since the server may have them.
+        """
+        with self._writing():
             rows = self._db.execute("SELECT n, operation FROM queue ORDER BY n LIMIT ?", (AT_ONCE,)).fetchall()
             operations: list[Json] = []
             size = 0
             for n, operation in rows:
-                size += len(operation)  # of ASCII: JSON escapes the rest
+                size += len(operation.encode())
                 if operations and size > BYTES:
                     break
                 operations.append({"n": n, **json.loads(operation)})
+            if operations:
+                self._db.execute("UPDATE queue SET sent = 1 WHERE n <= ?", (operations[-1]["n"],))
             meta = {name: self._meta(name) for name in ("client_id", "ack", "cursor")}
             return Outgoing({**meta, "operations": operations})
 
@@ -152,22 +166,24 @@ class Store:
             if not self._is_still(outgoing):
                 return False
             touched: set[Key] = set()
+            age = int(self._meta("age")) + answer["reset"]
             if answer["reset"]:
-                self._db.execute("DELETE FROM rows")
-                self._forget_bases()
+                self._set("age", age)
+                self._forget_bases("WHERE sent = 0")
             for change in answer["changes"]:
                 key: Key = (change["entity"], change["id"])
                 touched.add(key)
                 if change["deleted"]:
                     self._db.execute("DELETE FROM rows WHERE entity = ? AND id = ?", key)
                 else:
-                    self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", (*key, json.dumps(change["row"])))
+                    row = (*key, json.dumps(change["row"]), age)
+                    self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
+            if not answer["has_more"]:
+                touched |= set(self._db.execute("SELECT entity, id FROM rows WHERE age < ?", (age,)).fetchall())
+                self._db.execute("DELETE FROM rows WHERE age < ?", (age,))
             touched |= self._confirm(outgoing, answer)
             self._set("cursor", answer["cursor"])
             self._follow(answer["server_time"])
-            if answer["reset"]:
-                touched = self._everything()
-                self._db.execute("DELETE FROM local")
             for key in touched:
                 self._rebase(key)
             return True
@@ -185,7 +201,8 @@ class Store:
             keys = [(each["entity"], each["id"]) for each in map(json.loads, operations)]
             self._db.execute("DELETE FROM queue")
             renumbered = [(n, *key, each) for n, (key, each) in enumerate(zip(keys, operations, strict=True), start=1)]
-            self._db.executemany("INSERT INTO queue VALUES (?, ?, ?, ?)", renumbered)
+            queue = "INSERT INTO queue (n, entity, id, operation, again) VALUES (?, ?, ?, ?, 1)"
+            self._db.executemany(queue, renumbered)
             self._forget_bases()
             begun = {"client_id": str(uuid4()), "next_n": len(operations) + 1, "ack": 0, "cursor": None}
             for name, value in begun.items():
@@ -221,13 +238,15 @@ class Store:
                 "base": self._version(entity, row_id),
                 "at": self._tick(),
             }
-            text = json.dumps(operation, allow_nan=False)
-            if len(text) > BYTES:
-                raise ValueError(f"{len(text):,} characters are more than one request may have")
+            text = json.dumps(operation, allow_nan=False, ensure_ascii=False)
+            if len(text.encode()) > BYTES:
+                raise ValueError(f"{len(text.encode()):,} bytes are more than one request may have")
             n = int(self._meta("next_n"))
             self._set("next_n", n + 1)
-            self._db.execute("INSERT INTO queue VALUES (?, ?, ?, ?)", (n, entity, row_id, text))
-            self._rebase((entity, row_id))
+            queue = "INSERT INTO queue (n, entity, id, operation) VALUES (?, ?, ?, ?)"
+            self._db.execute(queue, (n, entity, row_id, text))
+            here = self._db.execute("SELECT body FROM local WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
+            self._show((entity, row_id), overlaid(json.loads(here[0]) if here else None, [operation]))
 
     def _version(self, entity: str, row_id: str) -> int:
         """Of the server's row that this device has seen; 0 for none."""
@@ -249,9 +268,9 @@ class Store:
     def _is_still(self, outgoing: Outgoing) -> bool:
         return all(self._meta(name) == outgoing.body[name] for name in ("client_id", "ack", "cursor"))
 
-    def _forget_bases(self) -> None:
+    def _forget_bases(self, which: str = "") -> None:
         """The versions that were seen are of another history, or nobody knows any more of what."""
-        self._db.execute("UPDATE queue SET operation = json_set(operation, '$.base', 0)")
+        self._db.execute(f"UPDATE queue SET operation = json_set(operation, '$.base', 0) {which}")  # noqa: S608
 
     def _confirm(self, outgoing: Outgoing, answer: SyncAnswer) -> set[Key]:
         """Drops what is done, and keeps what is to be told of it: the keys of the rows."""
@@ -259,8 +278,11 @@ class Store:
         operations = {each["n"]: each for each in outgoing.body["operations"] if each["n"] <= done}
         if not operations:
             return set()
+        again = {n for (n,) in self._db.execute("SELECT n FROM queue WHERE again AND n <= ?", (done,))}
         for result in answer["results"]:
             if result["n"] in operations and result["error"]:
+                if result["n"] in again and self._was_made(operations[result["n"]], result["error"]):
+                    continue
                 self._note({"kind": "rejected", "operation": operations[result["n"]], "error": result["error"]})
         for conflict in answer["conflicts"]:
             self._note({"kind": "conflict", **conflict})
@@ -268,17 +290,24 @@ class Store:
         self._set("ack", done)
         return {(each["entity"], each["id"]) for each in operations.values()}
 
+    def _was_made(self, operation: Json, error: Json) -> bool:
+        """It is refused because it was done already, under this store's former name."""
+        there = "SELECT 1 FROM rows WHERE entity = ? AND id = ?"
+        found = self._db.execute(there, (operation["entity"], operation["id"])).fetchone()
+        return bool(found) and operation["op"] == "create" and error["type"] == "conflict"
+
     def _note(self, notice: Json) -> None:
         self._db.execute("INSERT INTO notices (notice) VALUES (?)", (json.dumps(notice),))
-
-    def _everything(self) -> set[Key]:
-        return set(self._db.execute("SELECT entity, id FROM rows UNION SELECT entity, id FROM queue").fetchall())
 
     def _rebase(self, key: Key) -> None:
         """The application's row, made anew of the server's and of what waits."""
         found = self._db.execute("SELECT body FROM rows WHERE entity = ? AND id = ?", key).fetchone()
         waiting = self._db.execute("SELECT operation FROM queue WHERE entity = ? AND id = ? ORDER BY n", key)
-        row = overlaid(json.loads(found[0]) if found else None, (json.loads(each) for (each,) in waiting.fetchall()))
+        self._show(
+            key, overlaid(json.loads(found[0]) if found else None, (json.loads(each) for (each,) in waiting.fetchall()))
+        )
+
+    def _show(self, key: Key, row: Json | None) -> None:
         if row is None:
             self._db.execute("DELETE FROM local WHERE entity = ? AND id = ?", key)
         else:

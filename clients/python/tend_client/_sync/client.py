@@ -73,12 +73,16 @@ class Tend:
         return account
 
     def sign_in(self, email: str, password: str, code: str | None = None) -> None:
-        """`code` is of the authenticator app, where the account has one. Raises NotSignedIn."""
+        """`code` is of the authenticator app, where the account has one. Raises NotSignedIn and Unreachable."""
         form = {"username": email, "password": password}
-        response = self._http.post("/v1/auth/token", data=form)
-        if response.status_code == 401 and code is not None and "challenge" in response.json():
-            answer = {"challenge": response.json()["challenge"], "code": code}
-            response = self._http.post("/v1/auth/second-factor", json=answer)
+        try:
+            response = self._http.post("/v1/auth/token", data=form)
+            challenge = None if response.is_success else problem_of(response).body.get("challenge")
+            if challenge and code is not None:
+                answer = {"challenge": challenge, "code": code}
+                response = self._http.post("/v1/auth/second-factor", json=answer)
+        except httpx.TransportError as error:
+            raise Unreachable(f"POST /v1/auth/token: {error or type(error).__name__}") from error
         if response.status_code != 200:
             raise problem_of(response)
         self._auth.keep(tokens_of(response))
