@@ -5,7 +5,7 @@ cannot run for somebody else.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -44,16 +44,18 @@ class Seen:
 class Running:
     """A transaction in place of the database: all that is asked goes through it, and whoever began it ends it.
 
-    Each write is as it would be alone: one that is refused is undone and takes nothing else along (a savepoint). What
-    goes wrong on the way to the database is kept for whoever began, who may do it all again, and is only told of above.
+    Each write is as it would be alone: one that is refused is undone and takes nothing else along. That is a savepoint,
+    and two trips more; without `savepoints`, the first refusal is the end of the whole. What goes wrong on the way to
+    the database is kept for whoever began, who may do it all again, and is only told of above.
     """
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, savepoints: bool) -> None:
         self._transaction = transaction
+        self._savepoints = savepoints
         self.broken: psycopg.Error | None = None
 
     async def run(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
-        """Without a savepoint, which is two trips: whatever refuses it ends the whole."""
+        """Without a savepoint: whatever refuses it ends the whole."""
         with self._kept():
             return await self._transaction.run(statement, values)
 
@@ -69,7 +71,7 @@ class Running:
     @asynccontextmanager
     async def transaction(self, _owner: UUID) -> AsyncIterator[Transaction]:
         with self._kept():
-            async with self._transaction.savepoint():
+            async with self._transaction.savepoint() if self._savepoints else nullcontext():
                 yield self._transaction
 
     @contextmanager
@@ -166,19 +168,19 @@ class Scope:
         self.seen.note(reserved)
         return done
 
-    async def together(self, work: Callable[["Scope"], Awaitable[T]]) -> T:
+    async def together(self, work: Callable[["Scope"], Awaitable[T]], *, savepoints: bool = True) -> T:
         """Whatever `work` asks of the Scope that it is given, as one transaction: undone when an error leaves it.
 
         May run again, as `change` does. While it runs, it has one of the user's connections: what it asks past its
-        Scope would wait for another.
+        Scope would wait for another. Without `savepoints` (see `Running`), it must let every refusal leave it.
         """
-        return await _tried(lambda: self._together_once(work))
+        return await _tried(lambda: self._together_once(work, savepoints))
 
-    async def _together_once(self, work: Callable[["Scope"], Awaitable[T]]) -> T:
+    async def _together_once(self, work: Callable[["Scope"], Awaitable[T]], savepoints: bool) -> T:
         before = self.seen.number
         try:
             async with self.database.transaction(self.user_id) as transaction:
-                running = Running(transaction)
+                running = Running(transaction, savepoints)
                 try:
                     done = await work(replace(self, running=running, replica=None))
                 except Exception:

@@ -63,12 +63,14 @@ def no_receipt(patch: pytest.MonkeyPatch) -> None:
     """What is sent again is done again."""
     pushed = pushing._pushed
 
-    async def again(inner: Scope, request: SyncRequest, operations: Sequence[Operation], position: Any) -> Any:
+    async def again(
+        inner: Scope, request: SyncRequest, operations: Sequence[Operation], position: Any, one_by_one: bool
+    ) -> Any:
         assert inner.running
         if operations[0].n > 1:
             values = {"in_client": request.client_id, "in_first": operations[0].n}
             await inner.running.run(_forget(), inner.bound(values))
-        return await pushed(inner, request, operations, position)
+        return await pushed(inner, request, operations, position, one_by_one)
 
     patch.setattr(pushing, "_pushed", again)
 

@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
+from backend.db import Transaction
 from backend.models import SyncReceipt, table
 from backend.schemas.sync import EntityName
+from backend.services import pushing
 from backend.services.synced import ENTITIES
 from backend.state import State
 from tend_client import models, overlay
@@ -319,6 +321,50 @@ async def test_a_hundred_operations_are_two_transactions_and_one_too_many_is_ref
     assert (await alice.page())["total"] == 100
     assert sum("FOR NO KEY UPDATE" in each for each in statements) == 2
     assert len(statements) == 2 * 3 + 100 + 1 + 1  # lock, what is known, receipts; each; the pull; the listing's page
+
+
+@pytest.fixture
+def savepoints(monkeypatch: pytest.MonkeyPatch) -> list[Transaction]:
+    """One for each that was set."""
+    made: list[Transaction] = []
+    set_one = Transaction.savepoint
+
+    def counted(self: Transaction) -> Any:
+        made.append(self)
+        return set_one(self)
+
+    monkeypatch.setattr(Transaction, "savepoint", counted)
+    return made
+
+
+async def test_there_are_savepoints_only_where_something_was_refused(
+    alice: Client, phone: Device, savepoints: list[Transaction]
+) -> None:
+    await phone.sync(*(phone.create("tasks", title=f"Task {n}") for n in range(3)))
+    assert not savepoints
+
+    said = await phone.sync(
+        phone.create("projects", name="One"),
+        phone.create("projects", name="One"),
+        phone.create("projects", name="Two"),
+    )
+
+    assert kinds(said) == ["applied", "conflict", "applied"]
+    assert len(savepoints) == 3
+    assert [each["name"] for each in (await alice.get("/v1/projects")).json()["items"]] == ["One", "Two"]
+
+
+async def test_what_takes_long_is_kept_bit_by_bit(
+    alice: Client, phone: Device, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "LONGEST_SECONDS", -1.0)
+
+    said = await phone.sync(*(phone.create("tasks", title=f"Task {n}") for n in range(3)), phone.create("tasks"))
+
+    assert kinds(said) == ["applied", "applied", "applied", "invalid"]
+    assert said["last_n"] == 4
+    assert sum("FOR NO KEY UPDATE" in each for each in statements) == 5  # the refused one twice
+    assert (await alice.page())["total"] == 3
 
 
 async def test_a_pull_is_one_statement_and_its_pages_neither_repeat_nor_skip(

@@ -3,6 +3,8 @@
 A request's operations are a transaction, fifty at a time. It holds the counter's row, as every writer does, from
 before it looks at the device's last number until both that and the changes are committed. So an operation is done when
 all before it are and it was not: a second time, its receipt is answered.
+
+First it is tried without savepoints, which are two trips of three; when one is refused, again with them.
 """
 
 import hashlib
@@ -13,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from itertools import islice
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,7 +37,9 @@ log = logging.getLogger("tend")
 
 DEEPEST: Final = 10
 AT_ONCE: Final = 50
-"""Operations a transaction. Each is a savepoint, and past 64 of them Postgres keeps them where looking is slow."""
+"""Operations a transaction. Where each is a savepoint, past 64 of them Postgres keeps them where looking is slow."""
+LONGEST_SECONDS: Final = 5.0
+"""After which a transaction begins no other operation, so that what is done is kept before any deadline."""
 
 Json = dict[str, Any]
 Key = tuple[str, UUID]  # an entity and a row's id
@@ -47,15 +51,28 @@ async def push(mine: Scope, request: SyncRequest, position: Position | None) -> 
     One that cannot be done is rejected, and the next one is done: nothing that a device sends stands in its own way.
     """
     results: list[Json] = []
-    waiting = iter(request.operations)
-    while some := list(islice(waiting, AT_ONCE)):
-        results += await mine.together(partial(_pushed, request=request, operations=some, position=position))
+    while some := request.operations[len(results) : len(results) + AT_ONCE]:
+        work = partial(_pushed, request=request, operations=some, position=position)
+        try:
+            results += await mine.together(partial(work, one_by_one=False), savepoints=False)
+        except _Refused:
+            results += await mine.together(partial(work, one_by_one=True))
     return results
 
 
+class _Refused(Exception):
+    """Something was, and none of it is done."""
+
+
 async def _pushed(
-    inner: Scope, request: SyncRequest, operations: Sequence[Operation], position: Position | None
+    inner: Scope,
+    request: SyncRequest,
+    operations: Sequence[Operation],
+    position: Position | None,
+    one_by_one: bool,
 ) -> list[Json]:
+    """The results of the first of them, or of all. Raises _Refused, unless what is refused is undone `one_by_one`."""
+    until = monotonic() + LONGEST_SECONDS
     rows = await inner.read(push_query.lock(), {})
     if not rows:
         raise account_gone()
@@ -82,13 +99,20 @@ async def _pushed(
     # Versions of another epoch are of another history: whether the device has seen what is there, nobody knows.
     lost = position is not None and position.epoch != rows[0].epoch
     doing = _Doing(inner, str(request.client_id), rows[0].now, lost, new)
-    done = [await doing.result(each) for each in new]
+    done: list[Json] = []
+    for each in new:
+        done.append(await doing.result(each))
+        if done[-1]["status"] == "rejected" and not one_by_one:
+            raise _Refused
+        if monotonic() > until:
+            break
+    last = len(results) + len(done)
     kept = {
         **client,
         "in_ack": request.ack,
-        "in_last_n": new[-1].n,
-        "in_n": [each.n for each in new],
-        "in_digest": digests[len(results) :],
+        "in_last_n": operations[last - 1].n,
+        "in_n": [each.n for each in operations[len(results) : last]],
+        "in_digest": digests[len(results) : last],
         "in_result": [json.dumps(each) for each in done],
     }
     assert inner.running

@@ -2,14 +2,13 @@
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     ForeignKeyConstraint,
     FromClause,
-    Integer,
     Interval,
     Table,
     Uuid,
@@ -31,13 +30,12 @@ from backend.db import Database
 from backend.errors import NotSignedIn
 from backend.scope import Changing, Scope
 from backend.services.synced import ENTITIES
+from backend.services.trash_query import ROWS, USERS
 from backend.statements import CLOCK, COUNTER, Query, statement
 from backend.wall import OWNER
 
 KEPT: Final = timedelta(days=90)
 DAYS: Final = cast(literal_column(f"'{KEPT.days} days'"), Interval())
-USERS: Final[Any] = literal_column("100", Integer())
-ROWS: Final[Any] = literal_column("1000", Integer())
 
 
 async def purge(database: Database) -> None:
