@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
@@ -63,3 +63,18 @@ class Background:
             log.error("Something failed in the background", exc_info=error)
         finally:
             work.close()
+
+
+async def regularly(seconds: float, work: Callable[[], Awaitable[object]], trouble: str) -> None:
+    """Again and again, as long as the worker lives. What goes wrong is told once, until it works again."""
+    told = False
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+            told = False
+        except Exception as error:
+            if not told:
+                away = isinstance(error, TendError)
+                log.warning("%s: %s", trouble, error, exc_info=None if away else error)
+            told = True

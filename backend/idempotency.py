@@ -56,6 +56,9 @@ REFUSED: Final = {
     "/v1/me/second-factor/confirm": _SECRET,
     "/v1/me/second-factor/recovery-codes": _SECRET,
     "/v1/me/tokens": _SECRET,
+    "/v1/webhooks": _SECRET,
+    "/v1/webhooks/{webhook_id}": "the sign-in must be a fresh one each time",
+    "/v1/webhooks/{webhook_id}/secret": _SECRET,
 }
 """Routes that do not take it, and why. So does each that asks for a fresh sign-in: an answer that is told again is
 told to whoever may do as much, however long ago they signed in."""

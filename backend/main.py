@@ -41,6 +41,7 @@ from backend.routers import (
     tags,
     tasks,
     trash,
+    webhooks,
     well_known,
 )
 from backend.rules import filters
@@ -48,6 +49,7 @@ from backend.schemas.tasks import TaskCreate
 from backend.security import passwords
 from backend.services import housekeeping
 from backend.services.allowances import Allowances
+from backend.services.delivering import Sender
 from backend.services.export import Exports
 from backend.services.live import Live
 from backend.services.recognition import Recognition
@@ -66,6 +68,7 @@ ROOMS: Final = (
     saved_filters,
     sync,
     events,
+    webhooks,
     auth,
     confirmations,
     outside,
@@ -154,10 +157,14 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
         filters.language()  # tenths of a second, which no request should wait for
         passwords.common()
         chores = asyncio.create_task(housekeeping.regularly(state))
+        sender = Sender(state)
+        if settings.webhooks:
+            sender.start()
         async with watch.running():
             yield
             chores.cancel()
             app.state.live.close()
+            await sender.close()
             await state.close()
 
     app = Tend(

@@ -8,8 +8,6 @@ any length.
 import asyncio
 import json
 import logging
-import ssl
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from time import monotonic, time
 from typing import Any, Final, NamedTuple
@@ -26,6 +24,7 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ValidationError
 
 from backend.config.registration import Registration
+from backend.egress import authorities
 from backend.errors import NotSignedIn, Unavailable
 
 log = logging.getLogger("tend.provider")
@@ -69,12 +68,6 @@ class Tokens(NamedTuple):
     access_token: str
 
 
-@cache
-def _authorities() -> ssl.SSLContext:
-    """Whose certificates are trusted; SSL_CERT_FILE names others. To read them takes a tenth of a second."""
-    return httpx.create_ssl_context()
-
-
 class Provider:
     """`timeout` is in seconds, for a whole answer."""
 
@@ -83,7 +76,7 @@ class Provider:
         self._client = client
         self._timeout = timeout
         self._http = httpx.AsyncClient(
-            verify=_authorities(),
+            verify=authorities(),
             timeout=timeout,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # one user's must not go with another's
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},

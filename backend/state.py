@@ -26,6 +26,7 @@ class State:
         self.ring_turn = asyncio.Lock()
         self.signing_in: Counter[str] = Counter()  # by address
         self.listening: Counter[UUID] = Counter()  # connections to events, by user
+        self.delivered: Counter[str] = Counter()  # messages to webhooks: taken, failed
         self.sign_ins = asyncio.Semaphore(2)
         self.mailer = Mailer(settings)
         self.outside = Outside(settings)

@@ -198,6 +198,8 @@ async def test_what_decides_who_one_is_cannot_be_assigned_in_any_body(app: FastA
             assert ["body", name] in [error["loc"] for error in problem["errors"]], (method, path)
     assert {path for method, path in routes(app) if method in {"POST", "PATCH", "PUT"}} - {p for _, p in BODIES} == {
         "/v1/auth/logout",
+        "/v1/webhooks/{webhook_id}/test",
+        "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
         "/v1/me/second-factor",
         "/v1/me/second-factor/recovery-codes",
         "/v1/trash/tasks/{deleted_task_id}/restore",

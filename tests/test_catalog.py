@@ -35,10 +35,12 @@ USERS_OWN = {
     "sync_state",
     "tags",
     "tasks",
+    "webhook_deliveries",
+    "webhooks",
 }
 NEVER_CHANGED = {"activity"}
 """Tables whose rows stay as they were written."""
-BY_AGE = {"idempotency_keys_created"}
+BY_AGE = {"idempotency_keys_created", "webhook_deliveries_delivered"}
 """Indexes for what goes away for everybody at once: the one way to ask for rows whoever's they are."""
 
 CONSTRAINTS = text(

@@ -390,3 +390,14 @@ async def test_in_production_without_mail_it_is_501_for_everybody(
             assert_problem(await http.post("/v1/auth/password-reset", json={"email": email}), 501)
         assert_problem(await alice.post("/v1/me/email", {"email": "a@example.org"}), 501)
         assert (await http.post("/v1/auth/register", json=ADA)).status_code == 201
+
+
+async def test_a_new_password_switches_webhooks_off(mailing: Mailing, ada: Client) -> None:
+    """Whoever had got in may have had an address of theirs told of everything."""
+    hook = (await ada.post("/v1/webhooks", {"url": "https://thief.example/"})).json()
+    await mailing.ask("password-reset")
+    assert (await mailing.confirm("password-reset", await mailing.token(), new_password=NEW)).status_code == 204
+
+    owner = Client(mailing.http, ada.user_id, (await mailing.sign_in(NEW)).json()["access_token"], "")
+    [found] = (await owner.get("/v1/webhooks")).json()["items"]
+    assert (found["id"], found["enabled"], found["disabled_because"]) == (hook["id"], False, "password_reset")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from backend import provider as provider_module
+from backend.egress import authorities
 from backend.errors import NotSignedIn, Unavailable
 from backend.outside import Identity, Outside
 from tests.provider import (
@@ -147,7 +148,7 @@ async def test_a_provider_on_the_network_is_asked_over_tls_and_nothing_else(
         assert there.asked == []
 
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        monkeypatch.setattr(provider_module, "_authorities", provider_module._authorities.__wrapped__)
+        monkeypatch.setattr(provider_module, "authorities", authorities.__wrapped__)
         outside = Outside(settings_with(there.issuer))
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
             there.metadata = {name: "http://localhost/x"}

@@ -48,6 +48,10 @@ READS: Mapping[str, list[dict[str, Any]]] = {
     "/v1/tags": [{}, {"limit": 1}],
     "/v1/filters": [{}, {"limit": 1}],
     "/v1/filters/{filter_id}": [{}],
+    "/v1/webhooks": [{}],
+    "/v1/webhooks/{webhook_id}": [{}],
+    "/v1/webhooks/{webhook_id}/deliveries": [{}, {"limit": 1}],
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": [{}],
 }
 WRITES: Mapping[str, int] = {
     "POST /v1/tasks": 1,
@@ -79,6 +83,12 @@ WRITES: Mapping[str, int] = {
     "POST /v1/filters": 1,
     "PATCH /v1/filters/{filter_id}": 1,
     "DELETE /v1/filters/{filter_id}": 1,
+    "POST /v1/webhooks": 3,  # whether the sign-in still holds, the number, the row
+    "PATCH /v1/webhooks/{webhook_id}": 2,  # the sign-in, the change
+    "DELETE /v1/webhooks/{webhook_id}": 1,
+    "POST /v1/webhooks/{webhook_id}/secret": 2,
+    "POST /v1/webhooks/{webhook_id}/test": 1,
+    "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": 1,
 }
 
 
@@ -103,6 +113,7 @@ async def with_all(client: Client, state: State) -> dict[str, str]:
     await client.patch(path, {"priority": "high"})
     await client.post(f"{path}/comments", {"body": "A remark"})
     await client.save("Another", "secret")
+    await client.post(f"/v1/webhooks/{ids['webhook_id']}/test")
     return ids
 
 

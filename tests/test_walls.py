@@ -67,6 +67,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/me/identities"): {"provider": "x", "flow": "x", "state": "x", "code": "x"},
     ("POST", "/v1/me/email"): {"email": "x@example.com"},
     ("POST", "/v1/me/second-factor/confirm"): {"code": "000000"},
+    ("POST", "/v1/webhooks"): {"url": "https://example.com/hook"},
+    ("PATCH", "/v1/webhooks/{webhook_id}"): {"url": "https://example.com/taken-over"},
+    ("POST", "/v1/webhooks/{webhook_id}/secret"): {},
     ("POST", "/v1/me/tokens"): {"name": "x", "scopes": ["tasks:read"]},
 }
 
@@ -125,6 +128,7 @@ async def hers_of(alice: Client, state: State) -> dict[str, Json]:
     identity = {"issuer": "https://there.example", "subject": "Secret", "provider": "there", "id": str(uuid4())}
     async with state.database.engine.connect() as connection:
         await connection.execute(insert(table(OutsideIdentity)).values(**identity, user_id=alice.user_id))
+    hook = (await alice.post("/v1/webhooks", {"url": "https://example.com/hook", "description": "Secret"})).json()
     task = await alice.add("Secret", tags=["secret", tag], description="secret")
     return {
         "identity_id": (await alice.get("/v1/me/identities")).json()["items"][0],
@@ -138,6 +142,8 @@ async def hers_of(alice: Client, state: State) -> dict[str, Json]:
         "filter_id": await alice.save("Secret", "secret"),
         "tag": {"id": tag},
         "session_id": (await alice.get("/v1/me/sessions")).json()["items"][0],
+        "webhook_id": {name: value for name, value in hook.items() if name != "secret"},
+        "delivery_id": (await alice.post(f"/v1/webhooks/{hook['id']}/test")).json(),
         "token_id": {name: value for name, value in token.items() if name != "token"},
     }
 
@@ -175,6 +181,7 @@ async def test_another_user_s_row_answers_as_one_that_is_not_there(
     assert (await alice.get(f"/v1/filters/{ids['filter_id']}")).json() == hers["filter_id"]
     assert (await alice.get(f"/v1/projects/{ids['project_id']}")).json() == hers["project_id"]
     assert (await alice.get("/v1/me/identities")).json()["items"] == [hers["identity_id"]]
+    assert (await alice.get("/v1/webhooks")).json()["items"] == [hers["webhook_id"]]
     assert (await alice.get("/v1/me/tokens")).json()["items"] == [hers["token_id"]]
     assert [one["id"] for one in (await alice.get("/v1/me/sessions")).json()["items"]] == [ids["session_id"]]
 

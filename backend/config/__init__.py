@@ -121,6 +121,12 @@ class Settings(BaseSettings):
         description="Where your front end is, like https://app.example.com: links in mail lead to its pages "
         "/verify-email and /reset-password, with `#token=…`. Unset: a mail holds the token itself.",
     )
+    webhooks: bool = Field(True, description="Whether users may have messages sent to addresses that they name.")
+    webhook_networks: Networks = Field(
+        (),
+        description="Networks (10.0.0.0/8) or addresses (127.0.0.1), with commas between, that webhooks may lead to "
+        "besides the internet, and by http too. Unset: none, so that nobody reaches your machines through this one.",
+    )
     cors_origins: Origins = Field(
         (),
         description="Web pages of other origins that may use the API, with commas between: https://app.example.com. "

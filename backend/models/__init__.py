@@ -31,6 +31,7 @@ from backend.models.projects import Project
 from backend.models.sync import SyncClient, SyncReceipt
 from backend.models.tags import Tag
 from backend.models.tasks import Priority, SavedFilter, Task
+from backend.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "AccessToken",
@@ -56,11 +57,13 @@ __all__ = [
     "Task",
     "Throttle",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "migrations",
     "table",
 ]
 
-SCHEMA_VERSION: Final = "20261123_0014"
+SCHEMA_VERSION: Final = "20261123_0015"
 """The migration that this code is written for; readiness compares it with the database's."""
 
 migrations = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -56,7 +56,7 @@ def rotate(
 
 @app.command()
 def reseal() -> None:
-    """Seal everything that is sealed in the database (keys, second factors) under the JWT_SECRET of now.
+    """Seal everything that is sealed in the database under the JWT_SECRET of now: keys, second factors, webhooks.
 
     To replace JWT_SECRET: set JWT_SECRET_FORMER to the old one, restart with both, run this, and take
     JWT_SECRET_FORMER away an hour later.

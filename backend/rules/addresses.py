@@ -1,7 +1,7 @@
-"""A client's address in the one form by which clients are told apart."""
+"""Network addresses: the one form by which clients are told apart, and which of them anybody may be sent to."""
 
-from collections.abc import Mapping
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 UNKNOWN: Final = "unknown"
@@ -24,3 +24,22 @@ def client_address(scope: Mapping[str, Any]) -> str:
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(IPv6Network((int(address), IPV6_BITS), strict=False))
+
+
+NAT64: Final = IPv6Network("64:ff9b::/96")
+TUNNELS: Final = IPv6Network("2002::/16"), IPv6Network("2001::/32")
+"""6to4 and Teredo: IPv4 in disguise, which nobody serves anything on."""
+
+
+def is_reachable(address: str, networks: Iterable[str] = ()) -> bool:
+    """Whether it is one of the internet's own, or in one of these networks. Of `::ffff:…` and NAT64, the IPv4 in it.
+
+    What is left out are the special-purpose registries of RFC 6890, multicast and tunnels. Raises ValueError for what
+    is no address.
+    """
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or (IPv4Address(int(found) & 0xFFFFFFFF) if found in NAT64 else found)
+    if any(found in ip_network(each) for each in networks):
+        return True
+    return found.is_global and not found.is_multicast and not any(found in each for each in TUNNELS)

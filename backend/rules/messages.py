@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from backend.rules.text import counted
+from backend.rules.webhooks import GIVEN_UP
 
 # A name is whatever somebody typed who registers, for any address: without this, one could have us send
 # `Win at evil.example` to a stranger, and mail programs would make a link of it.
@@ -118,6 +119,21 @@ def account_kept(to: str, name: str) -> Message:
         "Your account will be kept",
         ("Your account at Tend will not be deleted. Everything in it is as it was.",),
         closing=("If it was not you who kept it, change your password at once: somebody else knows it.",),
+    )
+
+
+def webhook_switched_off(to: str, name: str, host: str, because: str) -> Message:
+    """`because`: `failing` or `gone`."""
+    why = {
+        "failing": f"it has taken none of its messages for {GIVEN_UP.days} days",
+        "gone": "it answered that it is gone for good (410)",
+    }
+    return Message(
+        to,
+        name,
+        "A webhook was switched off",
+        (f"Your webhook to {host} was switched off, since {why[because]}.",),
+        closing=("Switched on again, it goes on where it stopped.",),
     )
 
 

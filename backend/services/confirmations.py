@@ -39,6 +39,7 @@ from backend.services.accounts import IDENTITIES, USERS, email_key
 from backend.services.audit import Caller, Event, noted
 from backend.services.sessions import NOT_YET, ending
 from backend.services.throttles import Try
+from backend.services.webhooks import switching_off
 from backend.state import State
 from backend.statements import CLOCK, Query, statement
 
@@ -220,6 +221,7 @@ def _reset_password() -> Query:
         ending(theirs),
         revoked,
         unlinked,
+        switching_off(theirs, "password_reset"),
         factor,
         codes,
         taking_back(theirs, CONFIRMATIONS.c.digest != used.c.digest),

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Interval, Table, bindparam, delete, or_, s
 from backend.db import Database
 from backend.errors import Unavailable
 from backend.models import AuditEvent, Confirmation, table
-from backend.services import activity, idempotency, keys, throttles, tombstones, trash
+from backend.services import activity, idempotency, keys, throttles, tombstones, trash, webhook_log
 from backend.services.access_tokens import TOKENS as ACCESS_TOKENS
 from backend.services.accounts import USERS
 from backend.services.sessions import SESSIONS
@@ -68,7 +68,7 @@ async def clean(database: Database) -> None:
     await _all_of(database, _access_tokens(), {"age": FORGOTTEN})
     await _all_of(database, _confirmations(), {})
     await _all_of(database, _idempotency_keys(), {"age": idempotency.KEPT})
-    for purge in (activity.purge, throttles.purge, keys.purge, trash.empty_old, tombstones.purge):
+    for purge in (activity.purge, throttles.purge, keys.purge, trash.empty_old, tombstones.purge, webhook_log.purge):
         with suppress(Unavailable):
             await purge(database)
 

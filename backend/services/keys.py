@@ -26,7 +26,7 @@ from backend.models import SigningKey, table
 from backend.security.opaque import kid_of
 from backend.security.sealing import Broken, Seal
 from backend.security.tokens import CLOCK_SKEW, Algorithm, Key, Keys, new_secret
-from backend.services import second_factors
+from backend.services import second_factors, webhooks
 from backend.services.sessions import epoch
 from backend.state import State
 from backend.statements import CLOCK, SECOND, Query, statement
@@ -126,7 +126,7 @@ async def reseal(database: Database, seal: Seal) -> int:
         values = {"in_algorithm": row.algorithm, "in_number": row.number, "set_sealed": seal.again(row.sealed)}
         await database.write(_reseal_key(), values)
         done += 1
-    return done + await second_factors.reseal(database, seal)
+    return done + await second_factors.reseal(database, seal) + await webhooks.reseal(database, seal)
 
 
 @statement

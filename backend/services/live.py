@@ -5,7 +5,6 @@ whichever worker or by a command, counted up the counter that is looked at.
 """
 
 import asyncio
-import logging
 from collections import defaultdict
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -14,7 +13,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Text, Uuid, bindparam, cast, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.errors import TooMany, Unavailable
+from backend.background import regularly
+from backend.errors import TooMany
 from backend.scope import Scope, account_gone
 from backend.services import access_tokens, sessions
 from backend.services.access_tokens import TOKENS
@@ -23,8 +23,6 @@ from backend.sql import Row
 from backend.state import State
 from backend.statements import COUNTER, Query, statement
 from backend.wall import OWNER
-
-log = logging.getLogger("tend")
 
 LOOK_SECONDS: Final = 1.0
 MOST_OF_ONE: Final = 10
@@ -87,7 +85,7 @@ class Live:
             raise
         self._listeners[mine.user_id].add(listener)
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(regularly(LOOK_SECONDS, self._look, "Nobody is told of changes"))
         return listener
 
     def leave(self, listener: Listener) -> None:
@@ -109,19 +107,8 @@ class Live:
             self._looking.cancel()
 
     async def _look(self) -> None:
-        """What goes wrong is told once, until it works again; who listens hears then."""
-        told = False
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            if self._listeners:
-                try:
-                    await self.look()
-                    told = False
-                except Exception as error:
-                    if not told:
-                        away = isinstance(error, Unavailable)
-                        log.warning("Nobody is told of changes: %s", error, exc_info=None if away else error)
-                    told = True
+        if self._listeners:
+            await self.look()
 
     async def look(self) -> None:
         """Tells everybody who has news, and ends those whose sign-in has ended."""

@@ -102,16 +102,25 @@ class Metrics:
             if replica
             else {}
         )
-        return of_replica | {
-            self._counter("tend_worker_cpu_seconds", "Processor time."): lambda: sum(self._process.cpu_times()[:2]),
-            self._counter("tend_pool_turns", "Places given."): lambda: usage.turns,
-            self._counter("tend_pool_wait_seconds", "Waited for places."): lambda: usage.waited,
-            self._counter("tend_pool_connections_made", "Connections made."): lambda: database.connections[1],
-            self._counter("tend_statements", "Statements."): lambda: sum(each.statements for each in everywhere),
-            self._counter("tend_statement_seconds", "Waited for statements."): lambda: sum(
-                each.statement_seconds for each in everywhere
-            ),
+        sent = self._counter("tend_webhook_deliveries", "Messages that were sent to webhooks.", "outcome")
+        of_webhooks: dict[Counter, Callable[[], float]] = {
+            sent.labels("taken"): lambda: state.delivered["taken"],
+            sent.labels("failed"): lambda: state.delivered["failed"],
         }
+        return (
+            of_replica
+            | of_webhooks
+            | {
+                self._counter("tend_worker_cpu_seconds", "Processor time."): lambda: sum(self._process.cpu_times()[:2]),
+                self._counter("tend_pool_turns", "Places given."): lambda: usage.turns,
+                self._counter("tend_pool_wait_seconds", "Waited for places."): lambda: usage.waited,
+                self._counter("tend_pool_connections_made", "Connections made."): lambda: database.connections[1],
+                self._counter("tend_statements", "Statements."): lambda: sum(each.statements for each in everywhere),
+                self._counter("tend_statement_seconds", "Waited for statements."): lambda: sum(
+                    each.statement_seconds for each in everywhere
+                ),
+            }
+        )
 
     def count(self, exchange: Exchange) -> None:
         key = exchange.method, exchange.route, exchange.status

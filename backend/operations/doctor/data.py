@@ -8,7 +8,10 @@ from backend.rules.languages import LANGUAGES, configuration
 from backend.security.sealing import Broken, Seal
 
 EXTENSIONS: Final = {"btree_gin", "unaccent", "pg_trgm"}
-SEALED: Final = "SELECT sealed FROM signing_keys UNION ALL SELECT secret FROM second_factors"
+SEALED: Final = """
+SELECT sealed FROM signing_keys UNION ALL SELECT secret FROM second_factors
+UNION ALL SELECT secret FROM webhooks UNION ALL SELECT former_secret FROM webhooks WHERE former_secret IS NOT NULL
+"""
 OVERDUE: Final = "SELECT count(*) FROM users WHERE ends_at < clock_timestamp() - interval '1 day'"
 RIGHTS: Final = """
 SELECT rolname, rolsuper, pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool,

@@ -1,0 +1,182 @@
+"""What delivering asks of the database. A worker holds a webhook by its claim: without it, nothing is changed."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Integer,
+    Interval,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    extract,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
+
+from backend.models import User, table
+from backend.rules.webhooks import GIVEN_UP
+from backend.services.webhook_log import of_this
+from backend.services.webhooks import DELIVERIES, HOOKS, this
+from backend.statements import CLOCK, COUNTER, Query, iso, statement
+from backend.wall import OWNER
+
+USERS: Final = table(User)
+LEASE: Final = cast(literal_column("'60 seconds'"), Interval())  # several times what a delivery may take
+CLAIM: Final = bindparam("in_claim", type_=Uuid())
+LOGGED: Final[Any] = literal_column("1000", Integer())  # deliveries of a webhook
+TRIES: Final[Any] = literal_column("10", Integer())  # of a delivery
+EVERYBODY: Final = "one statement asks who has something to be told"
+
+
+def _waiting(*columns: Any) -> Query:
+    """Webhooks that have something to deliver, whenever."""
+    pending = exists().where(
+        DELIVERIES.c.user_id == HOOKS.c.user_id,
+        DELIVERIES.c.webhook_id == HOOKS.c.id,
+        DELIVERIES.c.delivered_at.is_(None),
+    )
+    account = and_(USERS.c.id == HOOKS.c.user_id, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None))
+    whose = HOOKS.join(COUNTER, COUNTER.c.user_id == HOOKS.c.user_id).join(USERS, account)
+    news = or_(COUNTER.c.seq > HOOKS.c.told_version, COUNTER.c.epoch != HOOKS.c.epoch, pending)
+    return select(*columns).select_from(whose).where(HOOKS.c.disabled_at.is_(None), news)
+
+
+DUE_AT: Final = func.greatest(HOOKS.c.next_try_at, HOOKS.c.claimed_until)
+
+
+@statement
+def claim() -> Query:
+    """(user_id, id) of up to `in_most` that are due, those first that have waited longest. Nobody else has them now:
+    of two workers, the one that came second looks again at what the first has left.
+    """
+    some = _waiting(HOOKS.c.user_id, HOOKS.c.id).where(DUE_AT <= CLOCK).order_by(DUE_AT)
+    due = some.limit(bindparam("in_most", type_=Integer())).cte("due")
+    these = HOOKS.c.user_id == due.c.user_id, HOOKS.c.id == due.c.id, DUE_AT <= CLOCK
+    new = {"claim": CLAIM, "claimed_until": CLOCK + LEASE}
+    claimed = update(HOOKS).where(*these).values(new).returning(HOOKS.c.user_id, HOOKS.c.id).cte("claimed")
+    return select(*claimed.c).execution_options(crosses_users=EVERYBODY)
+
+
+@statement
+def next_due() -> Query:
+    """In how many seconds there is one that is due; null when nothing waits."""
+    seconds = extract("epoch", func.min(DUE_AT) - CLOCK).label("seconds")
+    return _waiting(seconds).execution_options(crosses_users=EVERYBODY)
+
+
+@statement
+def release_all() -> Query:
+    """What the worker has claimed."""
+    held = HOOKS.c.claim == CLAIM, HOOKS.c.claimed_until > CLOCK
+    free = update(HOOKS).where(*held).values(claimed_until=CLOCK).returning(HOOKS.c.id).cte("free")
+    return select(free.c.id).execution_options(crosses_users="a worker that stops lets go of all")
+
+
+def _held() -> tuple[Any, ...]:
+    return *this(), HOOKS.c.claim == CLAIM, HOOKS.c.disabled_at.is_(None)
+
+
+@statement
+def head() -> Query:
+    """The webhook, and the first message that waits for it; no row when it is off, gone, or another worker's."""
+    first = (
+        select(DELIVERIES.c.id.label("delivery_id"), DELIVERIES.c.type, DELIVERIES.c.body)
+        .where(*of_this(), DELIVERIES.c.delivered_at.is_(None))
+        .order_by(DELIVERIES.c.id)
+        .limit(literal_column("1", Integer()))
+        .subquery("first")
+    )
+    former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
+    told = HOOKS.c.epoch, HOOKS.c.told_version, iso(HOOKS.c.told_at)
+    hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
+    return select(*hook, *first.c).select_from(HOOKS.outerjoin(first, true())).where(*_held())
+
+
+@statement
+def take() -> Query:
+    """The webhook has come to `set_told_version`, and these messages wait. A row if it is still the worker's."""
+    kinds: dict[str, Any] = {"id": Uuid(), "type": Text(), "body": Text()}
+    given = (
+        func.unnest(*(bindparam(f"each_{name}", type_=ARRAY(kind)) for name, kind in kinds.items()))
+        .table_valued(*kinds, name="given")
+        .render_derived()
+    )
+    told: dict[str, Any] = {
+        "told_version": bindparam("set_told_version", type_=BigInteger()),
+        "told_at": bindparam("set_told_at", type_=DateTime(timezone=True)),
+        "epoch": bindparam("set_epoch", type_=Uuid()),
+        "claimed_until": CLOCK + LEASE,
+    }
+    moved = update(HOOKS).where(*_held()).values(told).returning(HOOKS.c.user_id, HOOKS.c.id).cte("moved")
+    rows = select(moved.c.user_id, moved.c.id, *given.c).select_from(moved.join(given, true()))
+    names = ["user_id", "webhook_id", *kinds]
+    made = insert(DELIVERIES).from_select(names, rows, include_defaults=False).cte("made")
+    old = DELIVERIES.alias("old")
+    theirs = old.c.user_id == OWNER, old.c.webhook_id == bindparam("in_webhook", type_=Uuid())
+    past = (
+        select(old.c.id).where(*theirs).order_by(old.c.id.desc()).offset(LOGGED).limit(literal_column("1")).cte("past")
+    )
+    too_many = *of_this(), DELIVERIES.c.id <= past.c.id, DELIVERIES.c.delivered_at.is_not(None)
+    forgotten = delete(DELIVERIES).where(*too_many).cte("forgotten")
+    return select(moved.c.id).add_cte(made, forgotten)
+
+
+@statement
+def record(taken: bool) -> Query:
+    """What became of a try. A row if the webhook is still the worker's; with why it is off, if it is now."""
+    if taken:
+        new: dict[str, Any] = {
+            "failures": literal_column("0"),
+            "failing_since": null(),
+            "next_try_at": CLOCK,
+            "claimed_until": CLOCK + LEASE,
+        }
+    else:
+        since = func.coalesce(HOOKS.c.failing_since, CLOCK)
+        days = cast(literal_column(f"'{GIVEN_UP.days} days'"), Interval())
+        failing = case((since < CLOCK - days, literal_column("'failing'", Text())), else_=null())
+        because = func.coalesce(bindparam("set_because", type_=Text()), failing)
+        new = {
+            "failures": HOOKS.c.failures + literal_column("1"),
+            "failing_since": since,
+            "next_try_at": CLOCK + bindparam("set_wait", type_=Interval()),
+            "claimed_until": CLOCK,
+            "disabled_because": because,
+            "disabled_at": case((because.is_not(None), CLOCK), else_=null()),
+        }
+    shown = HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.disabled_because
+    hook = update(HOOKS).where(*_held()).values(new).returning(*shown).cte("hook")
+    tried = DELIVERIES.c.tries.concat(bindparam("new_try", type_=JSONB))
+    later = func.jsonb_path_query_array(tried, cast(literal_column("'$[1 to last]'"), JSONPATH()))
+    fewer = case((func.jsonb_array_length(tried) > TRIES, later), else_=tried)
+    that = DELIVERIES.c.user_id == hook.c.user_id, DELIVERIES.c.webhook_id == hook.c.id
+    log: dict[str, Any] = {"attempts": DELIVERIES.c.attempts + literal_column("1"), "tries": fewer}
+    if taken:
+        log["delivered_at"] = CLOCK
+    tried_one = update(DELIVERIES).where(*that, DELIVERIES.c.id == bindparam("in_delivery", type_=Uuid())).values(log)
+    return select(hook.c.id, hook.c.disabled_because).add_cte(tried_one.cte("tried"))
+
+
+@statement
+def release() -> Query:
+    free = update(HOOKS).where(*this(), HOOKS.c.claim == CLAIM).values(claimed_until=CLOCK)
+    return select(free.returning(HOOKS.c.id).cte("free").c.id)
+
+
+@statement
+def owner() -> Query:
+    return select(USERS.c.email, USERS.c.name).where(USERS.c.id == OWNER)
