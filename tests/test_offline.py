@@ -380,7 +380,7 @@ async def test_long_texts_are_sent_in_requests_that_the_server_takes(phone: Asyn
 def test_the_clock_never_stands_still_nor_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "store.sqlite")
     times = iter([5_000_000, 5_000_000, 4_000_000, 9_000_000])
-    monkeypatch.setattr("tend_client.store.time.time_ns", lambda: next(times) * 1_000)
+    monkeypatch.setattr("tend_client.tables.time.time_ns", lambda: next(times) * 1_000)
     for n in range(4):
         store.create("tasks", title=str(n))
     clocks = [each["at"] for each in store.outgoing().body["operations"]]
@@ -389,7 +389,7 @@ def test_the_clock_never_stands_still_nor_goes_back(tmp_path: Path, monkeypatch:
 
 def test_a_clock_that_is_wrong_follows_the_server_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "store.sqlite")
-    monkeypatch.setattr("tend_client.store.time.time_ns", lambda: 0)
+    monkeypatch.setattr("tend_client.tables.time.time_ns", lambda: 0)
     store._follow("1970-01-01T01:00:00.000000Z")
     store.create("tasks", title="x")
     assert store.outgoing().body["operations"][0]["at"] == 3_600_000_000

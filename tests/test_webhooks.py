@@ -398,6 +398,24 @@ async def test_of_many_workers_one_delivers(alice: Client, there: Receiver, stat
         await each.close()
 
 
+async def test_who_comes_second_leaves_what_the_first_is_about_to_take(
+    alice: Client, there: Receiver, sender: Sender, state: State
+) -> None:
+    await hook_to(alice, there)
+    await alice.add("First")
+    taken = text("UPDATE webhooks SET claimed_until = now() + interval '1 minute', claim = gen_random_uuid()")
+    async with state.database.engine.connect() as plain:
+        first = await plain.execution_options(isolation_level="READ COMMITTED")
+        await first.execute(taken)
+        second = asyncio.create_task(tell(sender))
+        await asyncio.sleep(0.3)
+        assert not second.done()
+        await first.commit()
+        await second
+
+    assert there.got == []
+
+
 async def test_whatever_fails_the_receiver_comes_to_the_same_state(
     alice: Client, there: Receiver, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

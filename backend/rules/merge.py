@@ -14,7 +14,7 @@ Verdict = Literal["after", "won", "lost"]
 
 
 class Register(NamedTuple):
-    """Who last changed a field group: as the door writes it (`door.stamped`)."""
+    """Who last changed a field group: as the door writes it (`clocks.stamped`)."""
 
     clock: int
     version: int  # of the row, when it was changed

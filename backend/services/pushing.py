@@ -10,10 +10,8 @@ First it is tried without savepoints, which are two trips of three; when one is 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -28,7 +26,7 @@ from backend.rules import merge
 from backend.rules.merge import Register, Writer
 from backend.schemas.sync import Operation, SyncRequest
 from backend.scope import Scope, account_gone
-from backend.services import push_query
+from backend.services import merging, push_query
 from backend.services.constraints import words_of
 from backend.services.pulling import Position
 from backend.services.synced import ENTITIES, Completed, Entity, Patch
@@ -171,15 +169,15 @@ class _Doing:
         if row is None:
             held = patch  # made by an operation before, or not there
         else:
-            held = _held(entity, patch, row, writer, operation, conflicts)
+            held = merging.held(entity, patch, row, writer, operation, conflicts)
             if patch.model_fields_set and not held.model_fields_set:
                 return False
         await entity.edit(mine, operation.id, held)
-        if _reaches_others(entity, held):
+        if merging.reaches_others(entity, held):
             self.rows = None
         elif row is not None:
-            row[0].update({name: Register(writer.clock, 0, self.client) for name in _groups_of(entity, held)})
-            row[1].update(_wire(held))
+            row[0].update({name: Register(writer.clock, 0, self.client) for name in merging.groups_of(entity, held)})
+            row[1].update(merging.wire(held))
         return True
 
     async def _deleted(self, mine: Scope, entity: Entity, operation: Operation, writer: Writer) -> bool:
@@ -207,53 +205,6 @@ class _Doing:
                 for row in found
             }
         return self.rows
-
-
-def _held(
-    entity: Entity,
-    patch: Patch,
-    row: tuple[Mapping[str, Register], Json],
-    writer: Writer,
-    operation: Operation,
-    conflicts: list[Json],
-) -> Patch:
-    """What of the change holds; what does not, on either side, goes to `conflicts`."""
-    registers, there = row
-    mine = _wire(patch)
-    held = set(patch.model_fields_set)
-    for group, fields in _groups_of(entity, patch).items():
-        theirs = {name: there.get(name) for name in fields}
-        verdict = merge.verdict(registers.get(group), writer)
-        if verdict == "lost":
-            held -= set(fields)
-        if verdict != "after" and any(mine[name] != theirs[name] for name in fields if name in mine):
-            lost = theirs if verdict == "won" else {name: mine[name] for name in fields if name in mine}
-            winner = "operation" if verdict == "won" else "server"
-            about = {"n": operation.n, "entity": operation.entity, "id": str(operation.id), "group": group}
-            conflicts.append({**about, "winner": winner, "lost": lost})
-    return type(patch).model_construct(held, **{name: getattr(patch, name) for name in held})
-
-
-def _wire(patch: Patch) -> Json:
-    """As the row has it on the wire."""
-    return {name: _as_read(value) for name, value in patch.sent().items()}
-
-
-def _as_read(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-    return str(value) if isinstance(value, UUID | StrEnum) else value
-
-
-def _groups_of(entity: Entity, patch: Patch) -> dict[str, tuple[str, ...]]:
-    return {name: fields for name, fields in entity.groups.items() if not patch.model_fields_set.isdisjoint(fields)}
-
-
-def _reaches_others(entity: Entity, patch: Patch) -> bool:
-    """Parts go where their task goes."""
-    return entity.kind.noun in {"task", "project"} and not patch.model_fields_set.isdisjoint(
-        {"project_id", "parent_id"}
-    )
 
 
 def _with_id(operation: Operation) -> Json:

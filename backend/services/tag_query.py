@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from backend.door import noted, stamped
+from backend.clocks import stamped
+from backend.door import noted
 from backend.models import Tag, table
 from backend.services.task_criteria import CRITERIA, TASKS, condition, living
 from backend.statements import CLOCK, COUNTER, Query, as_json, statement

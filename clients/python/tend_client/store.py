@@ -6,14 +6,7 @@ stores the page which confirms it; and a page is stored only if nobody else has 
 """
 
 import json
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast, get_args
 from uuid import UUID, uuid4
 
@@ -22,27 +15,11 @@ import uuid_utils
 from tend_client.errors import NotThere
 from tend_client.models import EntityName, Json, SyncAnswer
 from tend_client.overlay import overlaid
+from tend_client.tables import Key, Tables
 
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rows (entity TEXT, id TEXT, body TEXT, age INTEGER, PRIMARY KEY (entity, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS queue (
-    n INTEGER PRIMARY KEY, entity TEXT, id TEXT, operation TEXT, sent INTEGER DEFAULT 0, again INTEGER DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS queue_row ON queue (entity, id);
-CREATE TABLE IF NOT EXISTS local (entity TEXT, id TEXT, body TEXT, PRIMARY KEY (entity, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS notices (id INTEGER PRIMARY KEY AUTOINCREMENT, notice TEXT);
-"""
-"""`rows` are the server's, `local` what the application reads: the queue on top of them. `age` counts the resets: what
-is older than the last one goes when that is complete, and serves until then. `again` is of what was numbered anew.
-"""
 AT_ONCE: Final = 100
 BYTES: Final = 900_000
 """Of the operations in one request; the server takes 1 MiB."""
-BEHIND: Final = 1_000_000
-"""Microseconds that the clocks may differ before this one follows the server's: less is the network's."""
-
-Key = tuple[str, str]
 
 
 @dataclass
@@ -66,22 +43,8 @@ class Outgoing(NamedTuple):
         return int(operations[-1]["n"]) if operations else 0
 
 
-class Store:
+class Store(Tables):
     """`path` may be `:memory:`. One for each account; several processes may have the same open."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(SCHEMA)
-        with self._writing():
-            defaults = {"client_id": str(uuid4()), "next_n": 1, "ack": 0, "cursor": None}
-            defaults |= {"clock": 0, "ahead": 0, "age": 0}
-            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", defaults.items())
-
-    def close(self) -> None:
-        self._db.close()
 
     # What the application does.
 
@@ -210,18 +173,6 @@ class Store:
 
     # How.
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction, which nobody else's comes into, in this process or another."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
     def _enqueue(self, op: str, entity: EntityName, row_id: str, fields: Json) -> None:
         """Raises ValueError for what no request could carry: it would stand in the way of all that comes after."""
         if entity not in get_args(EntityName):
@@ -247,23 +198,6 @@ class Store:
             self._db.execute(queue, (n, entity, row_id, text))
             here = self._db.execute("SELECT body FROM local WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
             self._show((entity, row_id), overlaid(json.loads(here[0]) if here else None, [operation]))
-
-    def _version(self, entity: str, row_id: str) -> int:
-        """Of the server's row that this device has seen; 0 for none."""
-        found = self._db.execute("SELECT body FROM rows WHERE entity = ? AND id = ?", (entity, row_id)).fetchone()
-        return int(json.loads(found[0])["version"]) if found else 0
-
-    def _tick(self) -> int:
-        """The hybrid logical clock: the time as the server has it, or one more than the last."""
-        now = time.time_ns() // 1_000 + int(self._meta("ahead"))
-        clock = max(now, int(self._meta("clock")) + 1)
-        self._set("clock", clock)
-        return clock
-
-    def _follow(self, server_time: str) -> None:
-        server = int(datetime.fromisoformat(server_time).timestamp() * 1_000_000)
-        ahead = server - time.time_ns() // 1_000
-        self._set("ahead", ahead if abs(ahead) > BEHIND else 0)
 
     def _is_still(self, outgoing: Outgoing) -> bool:
         return all(self._meta(name) == outgoing.body[name] for name in ("client_id", "ack", "cursor"))
@@ -295,26 +229,3 @@ class Store:
         there = "SELECT 1 FROM rows WHERE entity = ? AND id = ?"
         found = self._db.execute(there, (operation["entity"], operation["id"])).fetchone()
         return bool(found) and operation["op"] == "create" and error["type"] == "conflict"
-
-    def _note(self, notice: Json) -> None:
-        self._db.execute("INSERT INTO notices (notice) VALUES (?)", (json.dumps(notice),))
-
-    def _rebase(self, key: Key) -> None:
-        """The application's row, made anew of the server's and of what waits."""
-        found = self._db.execute("SELECT body FROM rows WHERE entity = ? AND id = ?", key).fetchone()
-        waiting = self._db.execute("SELECT operation FROM queue WHERE entity = ? AND id = ? ORDER BY n", key)
-        self._show(
-            key, overlaid(json.loads(found[0]) if found else None, (json.loads(each) for (each,) in waiting.fetchall()))
-        )
-
-    def _show(self, key: Key, row: Json | None) -> None:
-        if row is None:
-            self._db.execute("DELETE FROM local WHERE entity = ? AND id = ?", key)
-        else:
-            self._db.execute("INSERT OR REPLACE INTO local VALUES (?, ?, ?)", (*key, json.dumps(row)))
-
-    def _meta(self, name: str) -> Any:
-        return self._db.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()[0]
-
-    def _set(self, name: str, value: Any) -> None:
-        self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, name))
