@@ -44,13 +44,18 @@ NOT_SAYABLE: Final = {
     r"no such time in the years 1 to 9999 of UTC": "an offset may lead out of them",
     r"among the passwords that are tried first; choose another": "a list of ten thousand",
     r"another request had this key; .*": "a key that was sent before",
+    r"the operations' numbers do not follow one another": "each is one more than the one before",
+    r"Input should be a valid integer": "1.0, which is one to JSON Schema",
+    r"in its normal form it has more than 2,000 characters": "a host in punycode, a slash at the end",
+    r"(expected a web address|a URL with a user in it|what is behind #|leads to an address that is not public).*": "of "
+    "another scheme, with parts that are not sent, or to where nothing may be sent",
     r"the same one is given twice": "after trimming, and uniqueItems compares before",
     r"tasks \d+ and \d+ \(from 0\) have the same id": "uniqueItems compares whole items",
 }
 """What a body or parameter that fits its schema may still be refused for, and why the schema cannot say so."""
 TAG_AS_WELL: Final = "/v1/tags/merge"
 """A tag may be called so, and be renamed and deleted; the OpenAPI tells that of `/v1/tags/{tag}`."""
-ACCOUNT: Final = ("/v1/me", "/v1/auth/logout")
+ACCOUNT: Final = ("/v1/me", "/v1/auth/logout", "/v1/webhooks")
 
 _PERSONAL: Final = "Bearer tend_"
 _requests, _people = itertools.count(), itertools.count()

@@ -603,6 +603,7 @@ async def test_a_restored_database_says_that_all_is_to_be_read_anew(
         "http://0.0.0.0/",
         "http://224.0.0.1/",
         "https://example.com/" + "x" * 2_000,
+        "https://" + "example." * 249,  # with the slash behind it
     ],
 )
 async def test_an_address_that_nothing_may_be_sent_to_is_refused(alice: Client, url: str) -> None:

@@ -13,6 +13,8 @@ from backend.security import webhooks as signing
 
 Pattern = Literal[PATTERNS]  # type: ignore[valid-type]
 Because = Literal["owner", "failing", "gone", "password_reset"]
+MOST_URL: Final = 2_000
+_WHSEC: Final = r"^whsec_((_{4}){8,20}(_{2}==|_{3}=)?|(_{4}){21}(_{2}==)?)$".replace("_{", "[A-Za-z0-9+/]{")
 _HTTP: Final = TypeAdapter(HttpUrl)
 EXAMPLE: dict[str, Any] = {"url": "https://example.com/hooks/tend", "events": ["task.completed", "project.*"]}
 READ_EXAMPLE: dict[str, Any] = {
@@ -60,6 +62,8 @@ def _url(text: str) -> str:
         raise ValueError("a URL with a user in it is not taken: the signature shows whose message it is")
     if url.fragment:
         raise ValueError("what is behind # never reaches a server; leave it out")
+    if len(str(url)) > MOST_URL:
+        raise ValueError(f"in its normal form it has more than {MOST_URL:,} characters")
     return str(url)
 
 
@@ -67,10 +71,8 @@ def _secret(text: str) -> str:
     return signing.written(signing.read(text))
 
 
-Url = Annotated[Text, Characters(1, 2_000), AfterValidator(_url), Shown(format="uri")]
-Secret = Annotated[
-    Text, Characters(1, 100), AfterValidator(_secret), Shown(pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$")
-]
+Url = Annotated[Text, Characters(1, MOST_URL), AfterValidator(_url), Shown(format="uri")]
+Secret = Annotated[Text, Characters(1, 100), AfterValidator(_secret), Shown(pattern=_WHSEC)]
 Events = Annotated[
     list[Pattern],
     Field(min_length=1, max_length=len(PATTERNS)),
