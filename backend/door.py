@@ -84,6 +84,8 @@ def _inserted(target: Table, seq: CTE, version: Any, given: dict[str, Any], sour
     row = {"user_id": seq.c.user_id, "version": version, **given, "updated_at": seq.c.at}
     row |= _placed(target, version, given)
     row["created_at"] = func.coalesce(given["created_at"], seq.c.at) if "created_at" in given else seq.c.at
+    if "created_version" in target.c:
+        row["created_version"] = version
     for stamp, flag in _times(target).items():
         row[stamp] = case((given[flag], seq.c.at), else_=null())
     rows = select(*row.values()).select_from(seq if source is None else seq.join(source, true()))

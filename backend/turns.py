@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -29,6 +30,19 @@ UNABLE: Final = "The database cannot do this now. Try again."  # read-only, or i
 def is_of_the_way(error: psycopg.Error) -> bool:
     """Whether it says something of the database or the way to it: the same statement might well do another time."""
     return is_away(error) or (error.sqlstate or "") in {*AGAIN, *BUSY, *UNPREPARED}
+
+
+_UNASKED: ContextVar[bool] = ContextVar("unasked", default=False)
+
+
+@contextmanager
+def unasked() -> Iterator[None]:
+    """What is done within it, and by tasks that begin there, nobody has asked for: it is no use of the database."""
+    token = _UNASKED.set(True)
+    try:
+        yield
+    finally:
+        _UNASKED.reset(token)
 
 
 class BrokenOff(Unavailable):
@@ -60,6 +74,7 @@ class Usage:
     waited: float = 0.0
     statements: int = 0
     statement_seconds: float = 0.0
+    asked: int = 0  # turns that have ended, without what is `unasked`
 
     def begin(self, waited: float) -> bool:
         self.waiting -= 1
@@ -95,8 +110,8 @@ class Turns:
         Raises Unavailable, BrokenOff and, for what `writes`, Unsettled.
         """
         turn = Turn()
-        self.last_at = asked = time.monotonic()
-        began = False
+        asked, began = time.monotonic(), False
+        self._note_use()
         self.usage.waiting += 1
         try:
             async with asyncio.timeout(self._seconds * patience), self._share_of(owner), self._gate:
@@ -124,6 +139,13 @@ class Turns:
             raise Unavailable(UNABLE if state and not turn.sent else GONE, retry_after=2) from error
         finally:
             self.usage.end(began)
+            self.usage.asked += self._note_use()  # now a change is committed
+
+    def _note_use(self) -> bool:
+        if _UNASKED.get():
+            return False
+        self.last_at = time.monotonic()
+        return True
 
     def tell(self, error: psycopg.Error) -> None:
         """For the operator: what the clients' 503 are about. Postgres's words here never hold a statement's values."""

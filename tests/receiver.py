@@ -40,6 +40,7 @@ class Answer(NamedTuple):
     hangs_up: bool = False  # after it has read all
     seconds: float = 0.0  # before it answers
     body: bytes = b""
+    retry_after: str | None = None
 
 
 class Receiver:
@@ -76,8 +77,9 @@ class Receiver:
         self.at_once -= 1
         if answer.hangs_up:
             raise RuntimeError("The receiver hangs up.")
-        location = [(b"location", answer.location.encode())] if answer.location else []
-        await send({"type": "http.response.start", "status": answer.status, "headers": location})
+        given = {b"location": answer.location, b"retry-after": answer.retry_after}
+        headers_out = [(name, value.encode()) for name, value in given.items() if value]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
         await send({"type": "http.response.body", "body": answer.body})
 
 

@@ -187,6 +187,7 @@ async def test_what_decides_who_one_is_cannot_be_assigned_in_any_body(app: FastA
         "/v1/projects": {"id"},
         "/v1/filters": {"id"},
         "/v1/tasks/{task_id}/comments": {"id"},
+        "/v1/webhooks": {"id"},
         "/v1/me/tokens": {"scopes"},
     }
     for (method, path), body in BODIES.items():

@@ -1,15 +1,19 @@
 """Where messages go that are sent for users: to the internet, and to no machine that only this one can reach."""
 
+import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import trustme
 
-from backend import egress
+from backend import egress, ways
 from backend.egress import Egress
 from backend.rules.addresses import is_reachable
 from tests.receiver import Answer, Receiver, receiving
@@ -78,6 +82,14 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
         ("2001:0:7f00:1::", False),
+        ("::7f00:1", False),
+        ("::127.0.0.1", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("::ffff:0:a00:1", False),
+        ("5f00::1", False),
+        ("2001:db8::1", False),
+        ("168.63.129.16", False),
     ],
 )
 def test_what_is_only_near_is_not_reachable(address: str, reachable: bool) -> None:
@@ -160,6 +172,102 @@ async def test_what_is_no_success_says_why(
     assert (outcome.is_taken, outcome.error) == (False, words)
 
 
+@asynccontextmanager
+async def answering(*pieces: bytes, endless: bool = False) -> AsyncIterator[str]:
+    """A server that says just this, the last of it again and again, or nothing more."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in pieces:
+                writer.write(piece)
+            while endless:
+                writer.write(pieces[-1] * 1_000)
+                await writer.drain()
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 100 Continue\r\n\r\n", b"x-header: more\r\n", b"a"],
+)
+async def test_an_answer_without_an_end_is_cut_off(open_way: Egress, said: bytes) -> None:
+    begun = b"" if said.startswith(b"HTTP") else b"HTTP/1.1 500 No\r\n"
+    async with answering(begun, said, endless=True) as address:
+        outcome = await open_way.post(address, HEADERS, "{}")
+    assert not outcome.is_taken
+    assert outcome.error == "The connection broke before it had answered, or its answer was no HTTP."
+    assert outcome.seconds < 5
+
+
+async def test_what_was_taken_is_taken_though_the_answer_goes_on(
+    open_way: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "SECONDS", 0.3)
+    async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab") as address:
+        outcome = await open_way.post(address, HEADERS, "{}")
+    assert (outcome.status, outcome.error, outcome.is_taken) == (200, None, True)
+
+
+async def test_an_address_that_does_not_answer_is_passed_over(there: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = int(there.address.rpartition(":")[2])
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def sometimes(self: Any, host: str, *arguments: Any) -> Any:
+        if host == "127.0.0.2":
+            raise httpcore.ConnectTimeout
+        return await connect(self, host, *arguments)
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", sometimes)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (2, 3, 1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_named: found)
+    way = Egress(["127.0.0.0/8"])
+    outcome = await way.post(f"http://many.example:{port}/", HEADERS, "{}")
+    await way.close()
+    assert outcome.is_taken
+
+
+async def test_a_slow_name_keeps_nobody_else_waiting(
+    there: Receiver, open_way: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(there.address.rpartition(":")[2])
+    monkeypatch.setattr(ways, "LOOK_UP_SECONDS", 0.5)
+
+    def look_up(host: str, *_arguments: Any, **_named: Any) -> list[Any]:
+        if host == "slow.example":
+            time.sleep(2)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    slow = [asyncio.create_task(open_way.post("http://slow.example/", HEADERS, "{}")) for _ in range(60)]
+    await asyncio.sleep(0.05)
+    quick = await open_way.post(f"http://quick.example:{port}/", HEADERS, "{}")
+
+    assert quick.is_taken
+    assert quick.seconds < 0.5
+    assert {outcome.error for outcome in await asyncio.gather(*slow)} == {
+        "Its name was not found within 0.5 seconds (DNS)."
+    }
+
+
+async def test_without_tls_only_networks_that_are_named_are_reached(
+    there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Egress(["127.0.0.1"], plain=False)
+    assert (await strict.post(f"{there.address}/", HEADERS, "{}")).is_taken
+    names(monkeypatch, "93.184.216.34")
+    outcome = await strict.post("http://public.example/", HEADERS, "{}")
+    await strict.close()
+    assert outcome.error == "It is not https, which is needed on the internet."
+
+
 async def test_whoever_does_not_answer_is_left(
     there: Receiver, open_way: Egress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,4 +318,4 @@ async def test_tls_is_for_the_name_and_by_known_authorities(monkeypatch: pytest.
 async def test_a_connection_is_used_again(there: Receiver, open_way: Egress) -> None:
     for _ in range(3):
         assert (await open_way.post(f"{there.address}/", HEADERS, "{}")).is_taken
-    assert len(open_way._pool.connections) == 1
+    assert len(open_way._pools["http"].connections) == 1

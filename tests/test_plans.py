@@ -315,7 +315,7 @@ def test_a_plain_page_is_planned_once(connection: Connection) -> None:
 
 def test_a_page_of_changes_reads_no_further_than_to_its_end(connection: Connection) -> None:
     """Each table by its index on the version, merged: a sort would read, and make JSON of, all that is to come."""
-    for plan in plans(connection, pulling._page()):
+    for plan in plans(connection, pulling._page(False)):
         merged = [node for node in nodes(plan) if node["Node Type"] == "Merge Append"]
         for table in ("tasks", "comments", "dependencies"):  # of fifty filters a sort is as good
             reads = [node for node in nodes(plan) if node.get("Relation Name") == table]

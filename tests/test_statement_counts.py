@@ -85,7 +85,8 @@ WRITES: Mapping[str, int] = {
     "DELETE /v1/filters/{filter_id}": 1,
     "POST /v1/webhooks": 3,  # whether the sign-in still holds, the number, the row
     "PATCH /v1/webhooks/{webhook_id}": 2,  # the sign-in, the change
-    "DELETE /v1/webhooks/{webhook_id}": 1,
+    "DELETE /v1/webhooks/{webhook_id}": 2,  # the lock, all of it
+    "DELETE /v1/webhooks/{webhook_id}/deliveries/{delivery_id}": 1,
     "POST /v1/webhooks/{webhook_id}/secret": 2,
     "POST /v1/webhooks/{webhook_id}/test": 1,
     "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": 1,

@@ -1,4 +1,4 @@
-"""Webhooks: addresses that are told of changes, and what they were told.
+"""Webhooks: addresses that are told of changes, and what they were told; the version that a row was made with.
 
 Revises: 20261123_0014
 """
@@ -11,6 +11,9 @@ revision = "20261123_0015"
 down_revision = "20261123_0014"
 branch_labels = None
 depends_on = None
+
+
+SYNCED = ("tasks", "projects", "comments", "filters", "dependencies", "tags")
 
 
 def _instant(name: str, *, nullable: bool = False) -> sa.Column[object]:
@@ -32,7 +35,7 @@ def upgrade() -> None:
         sa.Column("former_secret", sa.Text(), nullable=True),
         _instant("former_until", nullable=True),
         sa.Column("told_version", sa.BigInteger(), nullable=False),
-        _instant("told_at"),
+        sa.Column("settled_version", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.Uuid(), nullable=False),
         sa.Column("claim", sa.Uuid(), nullable=True),
         _instant("claimed_until"),
@@ -83,10 +86,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("delivered_at IS NULL"),
     )
     op.create_index("webhook_deliveries_delivered", "webhook_deliveries", ["delivered_at"])
+    for table in SYNCED:
+        op.add_column(table, sa.Column("created_version", sa.BigInteger(), nullable=True))
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute("SET LOCAL statement_timeout = '5s'")
+    for table in SYNCED:
+        op.drop_column(table, "created_version")
     op.drop_table("webhook_deliveries")
     op.drop_table("webhooks")

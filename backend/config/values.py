@@ -25,11 +25,11 @@ def postgres_url(url: str) -> str:
     address, _, query = rest.partition("?")
     options = dict(parse_qsl(query))
     if options.get("sslmode") in {"verify-ca", "verify-full"} and options.get("sslrootcert", "system") == "system":
-        rest = f"{address}?{urlencode({**options, 'sslrootcert': _authorities()})}"
+        rest = f"{address}?{urlencode({**options, 'sslrootcert': authorities()})}"
     return f"postgresql+psycopg://{rest}"
 
 
-def _authorities() -> str:
+def authorities() -> str:
     """The file of the certificate authorities that this machine trusts; certifi's where it has none."""
     known = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
     for file in (os.environ.get("SSL_CERT_FILE"), *known):
@@ -81,7 +81,7 @@ def network(text: str) -> str:
     except ValueError:
         raise ValueError("not an address or a network in CIDR; expected one like 10.0.0.0/8 or 2001:db8::1") from None
     if found.prefixlen == 0:
-        raise ValueError("that is everybody, and then anybody could give any address as their own")
+        raise ValueError("that is every address there is; name the networks that you mean")
     return str(found)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import DDL, DateTime, Table, event, text
+from sqlalchemy import DDL, BigInteger, DateTime, Table, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -51,6 +51,13 @@ def clocks() -> Any:
     is in microseconds since 1970, and null stands for whoever is no device (rules/merge.py).
     """
     return Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'"), **scrubbed({}, export=False)})
+
+
+def created_version() -> Any:
+    """The version that the row was made with, which tells what is new to whoever knows up to where it has been told.
+    None of rows that are older than the column.
+    """
+    return Field(None, sa_type=BigInteger, nullable=True, sa_column_kwargs=INTERNAL)
 
 
 def table(model: type[SQLModel]) -> Table:

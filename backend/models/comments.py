@@ -18,7 +18,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import INTERNAL, LIVING, SCRUBBED, TRASH, TRASHED, around, clocks, instant, scrubbed, table
+from backend.models.columns import (
+    INTERNAL,
+    LIVING,
+    SCRUBBED,
+    TRASH,
+    TRASHED,
+    around,
+    clocks,
+    created_version,
+    instant,
+    scrubbed,
+    table,
+)
 from backend.models.tasks import VERSION_TRIGGER
 
 # Without the '.' that a task's has: a search that demands no word asks for it, and so never finds a comment.
@@ -53,6 +65,7 @@ class Comment(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     task_id: UUID
     body: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     language: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "en"})

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import LIVING, around, instant, table
+from backend.models.columns import LIVING, around, created_version, instant, table
 from backend.models.tasks import VERSION_TRIGGER
 
 
@@ -31,6 +31,7 @@ class Dependency(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     task_id: UUID
     depends_on_id: UUID
     created_at: datetime = instant(now=True)

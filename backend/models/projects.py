@@ -8,7 +8,19 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy import UniqueConstraint as Unique
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import COLOR, INTERNAL, LIVING, PLACE, SCRUBBED, TRASH, TRASHED, clocks, instant, scrubbed
+from backend.models.columns import (
+    COLOR,
+    INTERNAL,
+    LIVING,
+    PLACE,
+    SCRUBBED,
+    TRASH,
+    TRASHED,
+    clocks,
+    created_version,
+    instant,
+    scrubbed,
+)
 
 DEEPEST: Final = 4
 """How many projects a project may be in, one inside the other."""
@@ -73,6 +85,7 @@ class Project(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     name: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     name_key: str = Field(
         sa_type=String(collation="C"), sa_column_kwargs=scrubbed("-", export=False)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from backend.models.columns import COLOR, LIVING, SCRUBBED, around, clocks, instant, scrubbed, table
+from backend.models.columns import COLOR, LIVING, SCRUBBED, around, clocks, created_version, instant, scrubbed, table
 from backend.models.tasks import VERSION_TRIGGER
 
 
@@ -28,6 +28,7 @@ class Tag(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     name: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     color: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("#000000"))
     clocks: dict[str, Any] = clocks()

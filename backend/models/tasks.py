@@ -30,6 +30,7 @@ from backend.models.columns import (
     TRASHED,
     around,
     clocks,
+    created_version,
     instant,
     scrubbed,
     table,
@@ -176,6 +177,7 @@ class Task(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     title: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     title_key: str = Field(
         sa_type=String(collation="C"), sa_column_kwargs=scrubbed("-", export=False)
@@ -227,6 +229,7 @@ class SavedFilter(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
+    created_version: int | None = created_version()
     name: str = Field(sa_type=Text, sa_column_kwargs=scrubbed("-"))
     name_key: str = Field(
         sa_type=String(collation="C"), sa_column_kwargs=scrubbed("-", export=False)

@@ -35,7 +35,7 @@ class Webhook(SQLModel, table=True):
     former_secret: str | None = Field(sa_type=Text, sa_column_kwargs=INTERNAL)
     former_until: datetime | None = instant(nullable=True)  # both sign until then
     told_version: int = Field(sa_type=BigInteger)
-    told_at: datetime = instant(now=True)  # the latest that a row which it was told of had been changed
+    settled_version: int = Field(sa_type=BigInteger)  # when nothing was left to tell, for the last time
     epoch: UUID  # of the counter that `told_version` is of
     claim: UUID | None = Field(sa_column_kwargs=INTERNAL)  # the worker that delivers, until `claimed_until`
     claimed_until: datetime = instant(now=True, **INTERNAL)

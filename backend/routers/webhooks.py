@@ -106,11 +106,12 @@ async def renew_secret(
     "/{webhook_id}/test",
     status_code=202,
     response_model=DeliveryListed,
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, 501),
     dependencies=NO_PARAMETERS,
 )
-async def test_webhook(mine: CanManage, webhook_id: WebhookId) -> Response:
+async def test_webhook(mine: CanManage, state: TheState, webhook_id: WebhookId) -> Response:
     """Send a message of the type `test`, behind what waits already."""
+    webhooks.check_offered(state.settings)
     return json_answer(await webhook_log.test(mine, webhook_id), 202)
 
 
@@ -121,7 +122,7 @@ async def test_webhook(mine: CanManage, webhook_id: WebhookId) -> Response:
     openapi_extra=documented(Walked),
 )
 async def list_deliveries(mine: CanManage, webhook_id: WebhookId, request: Request) -> Response:
-    """What was delivered and what waits, newest first: of the last week, and at most the last 1,000."""
+    """What was delivered and what waits, newest first: of the last week, and at most the last 200."""
     items, following = await webhook_log.newest(mine, webhook_id, asked_of(request, Walked))
     return json_answer(items_of(items, next_cursor=json.dumps(following)))
 
@@ -137,13 +138,26 @@ async def read_delivery(mine: CanManage, webhook_id: WebhookId, delivery_id: Del
     return json_answer(await webhook_log.read(mine, webhook_id, delivery_id))
 
 
+@router.delete(
+    "/{webhook_id}/deliveries/{delivery_id}",
+    status_code=204,
+    responses=problems(401, 403, 404, 422),
+    dependencies=NO_PARAMETERS,
+)
+async def delete_delivery(mine: CanManage, webhook_id: WebhookId, delivery_id: DeliveryId) -> Response:
+    """Take a message out of the log. One that waits is then not sent, and those behind it are."""
+    await webhook_log.remove(mine, webhook_id, delivery_id)
+    return Response(status_code=204)
+
+
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_model=DeliveryListed,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, 501),
     dependencies=NO_PARAMETERS,
 )
-async def redeliver(mine: CanManage, webhook_id: WebhookId, delivery_id: DeliveryId) -> Response:
+async def redeliver(mine: CanManage, state: TheState, webhook_id: WebhookId, delivery_id: DeliveryId) -> Response:
     """Send it once more, with the same `webhook-id` and before what waits; when the webhook is off, once it is on."""
+    webhooks.check_offered(state.settings)
     return json_answer(await webhook_log.again(mine, webhook_id, delivery_id), 202)

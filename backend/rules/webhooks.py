@@ -1,22 +1,26 @@
 """What a change is called to an address that is told of it, and when one that failed is tried again."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 NOUNS: Final = ("task", "project", "comment", "filter", "dependency", "tag")
 DEEDS: Final = ("created", "updated", "completed", "deleted")
 EVERYTHING: Final = "*"
 RESET, TEST = "reset", "test"
 """Types that come unasked."""
-TYPES: Final = tuple(
-    f"{noun}.{deed}"
-    for noun in NOUNS
-    for deed in DEEDS
-    if (deed != "completed" or noun == "task") and (deed != "updated" or noun != "dependency")
-)
+TYPES: Final = tuple(f"{noun}.{deed}" for noun in NOUNS for deed in DEEDS if deed != "completed" or noun == "task")
 PATTERNS: Final = (EVERYTHING, *(f"{noun}.*" for noun in NOUNS), *TYPES)
 """What an address can ask for."""
+
+
+class Change(NamedTuple):
+    """What a row has come to, with the versions at which it was created and, if it is, completed: None for unknown."""
+
+    deleted: bool
+    created_version: int | None
+    completed_version: int | None
+
 
 FIRST: Final = timedelta(seconds=5)
 LONGEST: Final = timedelta(hours=6)
@@ -24,37 +28,30 @@ GIVEN_UP: Final = timedelta(days=5)
 """An address that has taken nothing for so long is switched off."""
 
 
-def type_of(noun: str, row: Mapping[str, Any] | None, told_at: str, wanted: Collection[str]) -> str | None:
-    """Of a row that changed after all that was told, None when it is not wanted.
+def type_of(noun: str, change: Change, settled: int, wanted: Collection[str]) -> str | None:
+    """None when it is not wanted. `settled` is the version at which nothing was left to tell.
 
-    A row is as the API shows it, None when it was deleted; `told_at` is the latest `updated_at` that was told of.
-    Nothing is written at a time that is older than what was written before it, so a row was created, or completed,
-    since then, if that stands behind `told_at`; or at its last change, if a page ended between two of the same time.
+    A row that was changed again while there was, may have been told of or have escaped to the end: then it is better
+    called new twice than never.
     """
-    for deed in _deeds(row, told_at):
+    for deed in _deeds(change, settled):
         if not {f"{noun}.{deed}", f"{noun}.*", EVERYTHING}.isdisjoint(wanted):
             return f"{noun}.{deed}"
     return None
 
 
-def _deeds(row: Mapping[str, Any] | None, told_at: str) -> Iterator[str]:
+def _deeds(change: Change, settled: int) -> Iterator[str]:
     """What it can be called, the most telling first."""
-    if row is None:
+    if change.deleted:
         yield "deleted"
         return
-    created = _is_new(row, "created_at", told_at)
+    created = (change.created_version or 0) > settled
     if created:
         yield "created"
-    if row.get("completed") and _is_new(row, "completed_at", told_at):
+    if (change.completed_version or 0) > settled:
         yield "completed"
     if not created:
         yield "updated"
-
-
-def _is_new(row: Mapping[str, Any], field: str, told_at: str) -> bool:
-    """Times are in the one form of the API, which sorts as they do."""
-    at = str(row[field])
-    return at > told_at or at == row["updated_at"]
 
 
 def wait_after(failures: int) -> timedelta:

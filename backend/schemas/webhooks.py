@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
 from backend.rules.webhooks import PATTERNS, RESET, TEST, TYPES
-from backend.schemas.scalars import Characters, Name, NotNull, Shown, Text, Wire, no_twice
+from backend.schemas.scalars import Characters, Id, Name, NotNull, Shown, Text, Wire, no_twice
 from backend.security import webhooks as signing
 
 Pattern = Literal[PATTERNS]  # type: ignore[valid-type]
@@ -85,6 +85,7 @@ EVENTS = "What it is told of: a type, all of a kind (`task.*`), or all (`*`)."
 class WebhookCreate(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
+    id: Id | None = Field(None, description="Brought by the client, or made by the server (UUID version 7).")
     url: Url = Field(description="Where messages are posted.")
     events: Events = Field(["*"], description=EVENTS)
     description: Name | None = Field(None, description="What it is for.")

@@ -16,6 +16,8 @@ CONSTRAINTS: Final = {
     "filters_pkey": Conflict("A filter with this id exists already, or was deleted."),
     "filters_name": Conflict("A filter with this name exists already."),
     "tags_pkey": Conflict("A tag's colour with this id exists already, or was deleted."),
+    "webhooks_pkey": Conflict("A webhook with this id exists already."),
+    "webhook_deliveries_webhook_fkey": Conflict("The webhook is being deleted."),
     "tags_name": Conflict("This tag has a colour already."),
 }
 

@@ -5,21 +5,21 @@ when the one before was delivered; so an address that is away for days costs not
 """
 
 import asyncio
-import json
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from backend.background import regularly
 from backend.errors import TendError, Unavailable
 from backend.rules import messages
-from backend.rules.webhooks import RESET, type_of, wait_after
+from backend.rules.webhooks import LONGEST, RESET, Change, type_of, wait_after
 from backend.schemas.webhooks import host_of
 from backend.scope import Scope
 from backend.security import webhooks as signing
@@ -32,6 +32,7 @@ from backend.services.synced import ENTITIES
 from backend.services.webhooks import PURPOSE
 from backend.sql import Row
 from backend.state import State
+from backend.turns import unasked
 
 if TYPE_CHECKING:  # imported with the first message: it takes a tenth of a second
     from backend.egress import Egress, Outcome
@@ -39,12 +40,19 @@ if TYPE_CHECKING:  # imported with the first message: it takes a tenth of a seco
 log = logging.getLogger("tend")
 
 LOOK_SECONDS: Final = 1.0
-LOOKS_AFTER: Final = 3
-"""A transaction may be committed a while after its last statement."""
+REST: Final = 10
+"""Times as long as a look took, there is none: however many webhooks there are, it has a tenth of a connection."""
+LOOKS_AFTER: Final = 2  # the last use of the database
 AT_ONCE: Final = 50  # webhooks, each with one message on its way
-IN_A_ROW: Final = 100  # steps for one webhook, before others have their turn
-PAGE: Final = 50  # changes
+TURN_SECONDS: Final = 10.0  # for one webhook, before others have their turn
+PAGE: Final = 25  # changes
 NOBODY: Final = UUID(int=0)  # no device
+
+
+class Serving(NamedTuple):
+    user_id: UUID
+    claim: UUID
+    task: asyncio.Task[None]
 
 
 class Sender:
@@ -52,68 +60,74 @@ class Sender:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._claim = uuid4()
-        self._serving: dict[UUID, asyncio.Task[None]] = {}
+        self._serving: dict[UUID, Serving] = {}
         self._looking: asyncio.Task[None] | None = None
         self._egress: Egress | None = None
-        self._own = 0  # statements
         self._seen = -1
         self._looks = 0
-        self._due = float("inf")  # monotonic
+        self._due, self._rested = float("inf"), float("-inf")  # monotonic: when to look, and not before
 
     def start(self) -> None:
         self._looking = asyncio.create_task(regularly(LOOK_SECONDS, self._turn, "No webhook is told of changes"))
 
     async def close(self) -> None:
         """What is on its way is cut off, and sent again by another worker."""
-        tasks = [each for each in (self._looking, *self._serving.values()) if each]
+        claims = [each.claim for each in self._serving.values()]
+        tasks = [each.task for each in self._serving.values()] + ([self._looking] if self._looking else [])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._egress:
+        if claims:
             with suppress(Unavailable):
-                await self._ask(delivery_query.release_all(), {"in_claim": self._claim}, writes=True)
+                await self._state.database.write(delivery_query.release_all(), {"in_claims": claims})
+        if self._egress:
             await self._egress.close()
 
     async def _turn(self) -> None:
         """A database that nobody asks anything may sleep: nothing changes in it, but for what is tried again."""
-        asked = self._state.database.usage.statements - self._own
-        if asked != self._seen or time.monotonic() >= self._due:
-            self._seen, self._looks = asked, LOOKS_AFTER
-        if self._looks:
+        began, asked = time.monotonic(), self._state.database.usage.asked
+        if asked != self._seen or began >= self._due:
+            self._seen, self._looks, self._due = asked, LOOKS_AFTER, float("inf")
+        if self._looks and began >= self._rested:
+            with unasked():
+                await self.look()
+                if self._looks == 1:
+                    [row] = await self._state.database.read(delivery_query.next_due(), {})
+                    self._due = float("inf") if row.seconds is None else time.monotonic() + float(row.seconds)
             self._looks -= 1
-            await self.look()
-            if not self._looks:
-                [row] = await self._ask(delivery_query.next_due(), {})
-                self._due = float("inf") if row.seconds is None else time.monotonic() + float(row.seconds)
+            self._rested = time.monotonic() + REST * (time.monotonic() - began)
 
     async def look(self) -> None:
-        """Begins with whatever is due."""
-        values = {"in_claim": self._claim, "in_most": AT_ONCE - len(self._serving)}
-        for row in await self._ask(delivery_query.claim(), values, writes=True):
-            if row.id not in self._serving:
-                task = asyncio.create_task(self._serve(Scope(row.user_id, self._state.database), row.id))
-                self._serving[row.id] = task
-                task.add_done_callback(partial(self._served, row.id))
+        """Begins with whatever is due, while there is room."""
+        most = AT_ONCE - len(self._serving)
+        if not most:
+            return
+        of_each = Counter(each.user_id for each in self._serving.values())
+        full = [user_id for user_id, number in of_each.items() if number >= delivery_query.SHARE]
+        claim = uuid4()
+        values = {"in_claim": claim, "in_most": most, "in_full": full}
+        for row in await self._state.database.write(delivery_query.claim(), values):
+            if row.id in self._serving:  # it was given up as dead
+                self._serving[row.id].task.cancel()
+            task = asyncio.create_task(self._serve(Scope(row.user_id, self._state.database), row.id, claim))
+            self._serving[row.id] = Serving(row.user_id, claim, task)
+            task.add_done_callback(partial(self._served, row.id))
 
-    def _served(self, hook_id: UUID, _task: asyncio.Task[None]) -> None:
-        del self._serving[hook_id]
+    def _served(self, hook_id: UUID, task: asyncio.Task[None]) -> None:
+        if self._serving[hook_id].task is task:
+            del self._serving[hook_id]
 
     async def settled(self) -> None:
         """When nothing is on its way."""
         while self._serving:
-            await asyncio.wait(self._serving.values())
+            await asyncio.wait([each.task for each in self._serving.values()])
 
-    async def _ask(self, statement: Any, values: Mapping[str, Any], *, writes: bool = False) -> Any:
-        self._own += 1
-        database = self._state.database
-        return await (database.write(statement, values) if writes else database.read(statement, values))
-
-    async def _serve(self, mine: Scope, hook_id: UUID) -> None:
+    async def _serve(self, mine: Scope, hook_id: UUID, claim: UUID) -> None:
         """What cannot be written down now is done again when the claim has run out."""
-        held = {"in_webhook": hook_id, "in_claim": self._claim}
+        held = {"in_webhook": hook_id, "in_claim": claim}
+        until = time.monotonic() + TURN_SECONDS
         try:
-            for _ in range(IN_A_ROW):
+            while time.monotonic() < until:
                 if not await self._step(mine, held):
                     return
             await mine.write(delivery_query.release(), held)
@@ -128,73 +142,86 @@ class Sender:
         if not rows:
             return False
         hook = rows[0]
+        seen = {**held, "was_updated_at": hook.updated_at}
         if hook.delivery_id is None:
-            return await self._take_page(mine, hook, held)
-        outcome = await self._post(hook)
-        return await self._record(mine, hook, held, outcome)
+            return await self._take_page(mine, hook, seen)
+        return await self._record(mine, hook, seen, await self._post(hook))
 
-    async def _take_page(self, mine: Scope, hook: Row, held: Mapping[str, Any]) -> bool:
+    async def _take_page(self, mine: Scope, hook: Row, seen: Mapping[str, Any]) -> bool:
         place = Position(hook.epoch, hook.told_version, 0)
-        page = await pull(mine, NOBODY, place, PAGE, 0)
+        page = await pull(mine, NOBODY, place, PAGE, 0, since=True)
         if page.position == place:
-            await mine.write(delivery_query.release(), held)
+            await mine.write(delivery_query.release(), seen)
             return False
+        epoch, told, beginning = page.position
         if page.reset:
-            found, told_at = [(RESET, "{}")], page.server_time
-            page = page._replace(position=Position(page.position.epoch, page.position.base, 0))
+            told, found = beginning, [(RESET, "{}")]
         else:
-            found, told_at = _news(page, hook.told_at, hook.events)
-        bodies = [f'{{"type":"{type_}","timestamp":"{page.server_time}","data":{data}}}' for type_, data in found]
+            found = _news(page, hook.settled_version, hook.events)
         values = {
-            "set_told_version": page.position.after,
-            "set_told_at": datetime.fromisoformat(told_at),
-            "set_epoch": page.position.epoch,
+            "was_told_version": hook.told_version,
+            "set_told_version": told,
+            "set_settled_version": hook.settled_version if page.has_more and not page.reset else told,
+            "set_epoch": epoch,
             "each_id": [new_id() for _ in found],
             "each_type": [type_ for type_, _ in found],
-            "each_body": bodies,
+            "each_body": [
+                f'{{"type":"{type_}","timestamp":"{page.server_time}","data":{data}}}' for type_, data in found
+            ],
         }
-        return bool(await mine.write(delivery_query.take(), {**held, **values}))
+        await mine.write(delivery_query.take(), {**seen, **values})
+        return True
 
     async def _post(self, hook: Row) -> "Outcome":
-        from backend.egress import Egress, Outcome
+        from backend.egress import Egress
 
         if self._egress is None:
-            self._egress = Egress(self._state.settings.webhook_networks)
+            self._egress = Egress(
+                self._state.settings.webhook_networks, plain=self._state.settings.environment == "development"
+            )
         at = int(time.time())
-        try:
-            secrets = [self._opened(sealed) for sealed in (hook.secret, hook.former_secret) if sealed]
-        except Broken:
-            log.error("A webhook's secret was sealed under another JWT_SECRET: set JWT_SECRET_FORMER.")
-            return Outcome(None, "The server could not sign it.", 0.0)
         message_id = str(hook.delivery_id)
         headers = {
             "content-type": "application/json",
             "user-agent": "Tend-Webhooks/1",
             "webhook-id": message_id,
             "webhook-timestamp": str(at),
-            "webhook-signature": " ".join(signing.signature(each, message_id, at, hook.body) for each in secrets),
+            "webhook-signature": " ".join(
+                signing.signature(each, message_id, at, hook.body) for each in self._secrets_of(hook)
+            ),
         }
         return await self._egress.post(hook.url, headers, hook.body)
 
-    def _opened(self, sealed: str) -> bytes:
-        return signing.read(self._state.seal.open(PURPOSE, sealed).decode())
+    def _secrets_of(self, hook: Row) -> list[bytes]:
+        """Raises Unavailable: it is not the receiver's failure."""
+        secrets = []
+        for sealed in (hook.secret, hook.former_secret):
+            try:
+                secrets += [signing.read(self._state.seal.open(PURPOSE, sealed).decode())] if sealed else []
+            except Broken:
+                if sealed == hook.secret:
+                    words = "its secret was sealed under another JWT_SECRET. Set JWT_SECRET_FORMER, or renew it."
+                    raise Unavailable(words) from None
+        return secrets
 
-    async def _record(self, mine: Scope, hook: Row, held: Mapping[str, Any], outcome: "Outcome") -> bool:
+    async def _record(self, mine: Scope, hook: Row, seen: Mapping[str, Any], outcome: "Outcome") -> bool:
         tried = {
             "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "status": outcome.status,
             "error": outcome.error,
             "milliseconds": round(outcome.seconds * 1000),
         }
-        values: dict[str, Any] = {**held, "in_delivery": hook.delivery_id, "new_try": [tried]}
+        values: dict[str, Any] = {**seen, "in_delivery": hook.delivery_id, "new_try": [tried]}
         if not outcome.is_taken:
             values["set_because"] = "gone" if outcome.status == 410 else None
-            values["set_wait"] = _about(wait_after(hook.failures + 1))
+            values["set_wait"] = max(
+                _about(wait_after(hook.failures + 1)), min(timedelta(seconds=outcome.retry_after), LONGEST)
+            )
         self._state.delivered["taken" if outcome.is_taken else "failed"] += 1
         rows = await mine.write(delivery_query.record(outcome.is_taken), values)
         if rows and rows[0].disabled_because:
             await self._say_off(mine, hook, rows[0].disabled_because)
-        return bool(rows) and outcome.is_taken
+        return outcome.is_taken or not rows  # as it is now, if it was changed
 
     async def _say_off(self, mine: Scope, hook: Row, because: str) -> None:
         audit.tell("webhook_switched_off", user=str(mine.user_id), webhook=str(hook.id), because=because)
@@ -202,17 +229,14 @@ class Sender:
             notify(self._state, messages.webhook_switched_off(row.email, row.name, host_of(hook.url), because))
 
 
-def _news(page: Page, told_at: str, wanted: list[str]) -> tuple[list[tuple[str, str]], str]:
-    """Type and JSON of each change that is wanted, and the latest that a row on the page was changed."""
-    found, latest = [], told_at
-    for text in page.changes:
-        change = json.loads(text)
-        row = change["row"]
-        type_ = type_of(ENTITIES[change["entity"]].kind.noun, row, told_at, wanted)
-        if type_:
+def _news(page: Page, settled: int, wanted: list[str]) -> list[tuple[str, str]]:
+    """Type and JSON of each change that is wanted."""
+    found = []
+    for row, text in zip(page.rows, page.changes, strict=True):
+        change = Change(row.body is None, row.created_version, row.completed_version)
+        if type_ := type_of(ENTITIES[row.entity].kind.noun, change, settled, wanted):
             found.append((type_, text))
-        latest = max(latest, row["updated_at"] if row else "")
-    return found, latest
+    return found
 
 
 def _about(wait: timedelta) -> timedelta:

@@ -31,14 +31,16 @@ from backend.models import User, table
 from backend.rules.webhooks import GIVEN_UP
 from backend.services.webhook_log import of_this
 from backend.services.webhooks import DELIVERIES, HOOKS, this
-from backend.statements import CLOCK, COUNTER, Query, iso, statement
+from backend.statements import CLOCK, COUNTER, Query, statement
 from backend.wall import OWNER
 
 USERS: Final = table(User)
 LEASE: Final = cast(literal_column("'60 seconds'"), Interval())  # several times what a delivery may take
 CLAIM: Final = bindparam("in_claim", type_=Uuid())
-LOGGED: Final[Any] = literal_column("1000", Integer())  # deliveries of a webhook
+LOGGED: Final[Any] = literal_column("200", Integer())  # deliveries of a webhook
 TRIES: Final[Any] = literal_column("10", Integer())  # of a delivery
+SHARE: Final = 3
+"""Webhooks of one user that a worker takes at once."""
 EVERYBODY: Final = "one statement asks who has something to be told"
 
 
@@ -49,10 +51,14 @@ def _waiting(*columns: Any) -> Query:
         DELIVERIES.c.webhook_id == HOOKS.c.id,
         DELIVERIES.c.delivered_at.is_(None),
     )
-    account = and_(USERS.c.id == HOOKS.c.user_id, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None))
+    account = and_(USERS.c.id == HOOKS.c.user_id, *_lives())
     whose = HOOKS.join(COUNTER, COUNTER.c.user_id == HOOKS.c.user_id).join(USERS, account)
     news = or_(COUNTER.c.seq > HOOKS.c.told_version, COUNTER.c.epoch != HOOKS.c.epoch, pending)
     return select(*columns).select_from(whose).where(HOOKS.c.disabled_at.is_(None), news)
+
+
+def _lives() -> tuple[Any, ...]:
+    return USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None)
 
 
 DUE_AT: Final = func.greatest(HOOKS.c.next_try_at, HOOKS.c.claimed_until)
@@ -60,11 +66,15 @@ DUE_AT: Final = func.greatest(HOOKS.c.next_try_at, HOOKS.c.claimed_until)
 
 @statement
 def claim() -> Query:
-    """(user_id, id) of up to `in_most` that are due, those first that have waited longest. Nobody else has them now:
-    of two workers, the one that came second looks again at what the first has left.
+    """(user_id, id) of up to `in_most` that are due, those first that have waited longest: of each user a few, of
+    `in_full` none. Nobody else has them now: of two workers, the second looks again at what the first has left.
     """
-    some = _waiting(HOOKS.c.user_id, HOOKS.c.id).where(DUE_AT <= CLOCK).order_by(DUE_AT)
-    due = some.limit(bindparam("in_most", type_=Integer())).cte("due")
+    place = func.row_number().over(partition_by=HOOKS.c.user_id, order_by=DUE_AT).label("place")
+    free = HOOKS.c.user_id != func.all(bindparam("in_full", type_=ARRAY(Uuid())))
+    ranked = _waiting(HOOKS.c.user_id, HOOKS.c.id, DUE_AT.label("due_at"), place).where(DUE_AT <= CLOCK, free)
+    some = ranked.subquery("ranked")
+    first = select(some.c.user_id, some.c.id).where(some.c.place <= literal_column(str(SHARE), Integer()))
+    due = first.order_by(some.c.due_at).limit(bindparam("in_most", type_=Integer())).cte("due")
     these = HOOKS.c.user_id == due.c.user_id, HOOKS.c.id == due.c.id, DUE_AT <= CLOCK
     new = {"claim": CLAIM, "claimed_until": CLOCK + LEASE}
     claimed = update(HOOKS).where(*these).values(new).returning(HOOKS.c.user_id, HOOKS.c.id).cte("claimed")
@@ -81,13 +91,18 @@ def next_due() -> Query:
 @statement
 def release_all() -> Query:
     """What the worker has claimed."""
-    held = HOOKS.c.claim == CLAIM, HOOKS.c.claimed_until > CLOCK
+    held = HOOKS.c.claim == func.any(bindparam("in_claims", type_=ARRAY(Uuid()))), HOOKS.c.claimed_until > CLOCK
     free = update(HOOKS).where(*held).values(claimed_until=CLOCK).returning(HOOKS.c.id).cte("free")
     return select(free.c.id).execution_options(crosses_users="a worker that stops lets go of all")
 
 
 def _held() -> tuple[Any, ...]:
     return *this(), HOOKS.c.claim == CLAIM, HOOKS.c.disabled_at.is_(None)
+
+
+def _unchanged() -> tuple[Any, ...]:
+    """As `head` has shown it: nobody has led it elsewhere, switched it on or asked for other events meanwhile."""
+    return *_held(), HOOKS.c.updated_at == bindparam("was_updated_at", type_=DateTime(timezone=True))
 
 
 @statement
@@ -101,14 +116,17 @@ def head() -> Query:
         .subquery("first")
     )
     former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
-    told = HOOKS.c.epoch, HOOKS.c.told_version, iso(HOOKS.c.told_at)
+    told = HOOKS.c.epoch, HOOKS.c.told_version, HOOKS.c.settled_version, HOOKS.c.updated_at
     hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
-    return select(*hook, *first.c).select_from(HOOKS.outerjoin(first, true())).where(*_held())
+    whose = HOOKS.join(USERS, and_(USERS.c.id == HOOKS.c.user_id, *_lives())).outerjoin(first, true())
+    return select(*hook, *first.c).select_from(whose).where(*_held())
 
 
 @statement
 def take() -> Query:
-    """The webhook has come to `set_told_version`, and these messages wait. A row if it is still the worker's."""
+    """The webhook has come from `was_told_version` to another, and these messages wait. No row if anything is not as
+    it was: then nothing is done.
+    """
     kinds: dict[str, Any] = {"id": Uuid(), "type": Text(), "body": Text()}
     given = (
         func.unnest(*(bindparam(f"each_{name}", type_=ARRAY(kind)) for name, kind in kinds.items()))
@@ -117,11 +135,12 @@ def take() -> Query:
     )
     told: dict[str, Any] = {
         "told_version": bindparam("set_told_version", type_=BigInteger()),
-        "told_at": bindparam("set_told_at", type_=DateTime(timezone=True)),
+        "settled_version": bindparam("set_settled_version", type_=BigInteger()),
         "epoch": bindparam("set_epoch", type_=Uuid()),
         "claimed_until": CLOCK + LEASE,
     }
-    moved = update(HOOKS).where(*_held()).values(told).returning(HOOKS.c.user_id, HOOKS.c.id).cte("moved")
+    was = HOOKS.c.told_version == bindparam("was_told_version", type_=BigInteger())
+    moved = update(HOOKS).where(*_unchanged(), was).values(told).returning(HOOKS.c.user_id, HOOKS.c.id).cte("moved")
     rows = select(moved.c.user_id, moved.c.id, *given.c).select_from(moved.join(given, true()))
     names = ["user_id", "webhook_id", *kinds]
     made = insert(DELIVERIES).from_select(names, rows, include_defaults=False).cte("made")
@@ -137,7 +156,9 @@ def take() -> Query:
 
 @statement
 def record(taken: bool) -> Query:
-    """What became of a try. A row if the webhook is still the worker's; with why it is off, if it is now."""
+    """What became of a try; with why the webhook is off, if it is now. No row if it is not the worker's any more, or
+    if it failed and was changed meanwhile: that try counts for nothing.
+    """
     if taken:
         new: dict[str, Any] = {
             "failures": literal_column("0"),
@@ -159,7 +180,8 @@ def record(taken: bool) -> Query:
             "disabled_at": case((because.is_not(None), CLOCK), else_=null()),
         }
     shown = HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.disabled_because
-    hook = update(HOOKS).where(*_held()).values(new).returning(*shown).cte("hook")
+    held = _held() if taken else _unchanged()
+    hook = update(HOOKS).where(*held).values(new).returning(*shown).cte("hook")
     tried = DELIVERIES.c.tries.concat(bindparam("new_try", type_=JSONB))
     later = func.jsonb_path_query_array(tried, cast(literal_column("'$[1 to last]'"), JSONPATH()))
     fewer = case((func.jsonb_array_length(tried) > TRIES, later), else_=tried)

@@ -110,6 +110,7 @@ def titles() -> Query:
 def make() -> Insert:
     """For the transaction form, which has counted before."""
     new = {name: bindparam(f"new_{name}", type_=DEPENDENCIES.c[name].type) for name in ("id", "version")}
+    new["created_version"] = new["version"]
     return insert(DEPENDENCIES).values(user_id=OWNER, task_id=TASK_ID, depends_on_id=OTHER_ID, **new)
 
 

@@ -26,6 +26,7 @@ from backend.services.sessions import TOKENS as REFRESH_TOKENS
 from backend.services.throttles import Limit, Try
 from backend.state import State
 from backend.statements import CLOCK, Query, statement
+from backend.turns import unasked
 
 log = logging.getLogger("tend")
 
@@ -45,7 +46,8 @@ async def regularly(state: State) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 # nosec B311
         if state.database.used_at > done or time.monotonic() - done > LEFT_ALONE_SECONDS:
-            state.later.start(once_an_hour(state.database))
+            with unasked():
+                state.later.start(once_an_hour(state.database))
             done = time.monotonic()
 
 

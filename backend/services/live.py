@@ -22,6 +22,7 @@ from backend.services.sessions import SESSIONS
 from backend.sql import Row
 from backend.state import State
 from backend.statements import COUNTER, Query, statement
+from backend.turns import unasked
 from backend.wall import OWNER
 
 LOOK_SECONDS: Final = 1.0
@@ -108,7 +109,8 @@ class Live:
 
     async def _look(self) -> None:
         if self._listeners:
-            await self.look()
+            with unasked():
+                await self.look()
 
     async def look(self) -> None:
         """Tells everybody who has news, and ends those whose sign-in has ended."""

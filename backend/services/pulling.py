@@ -16,9 +16,11 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     false,
     func,
     literal_column,
+    null,
     or_,
     select,
     true,
@@ -30,6 +32,7 @@ from backend.models import SyncClient, table
 from backend.rules import cursor
 from backend.scope import Scope, account_gone
 from backend.services.synced import ENTITIES
+from backend.sql import Row
 from backend.statements import CLOCK, COUNTER, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
@@ -50,6 +53,7 @@ class Position(NamedTuple):
 
 class Page(NamedTuple):
     changes: Sequence[str]  # JSON
+    rows: Sequence[Row]
     position: Position
     has_more: bool
     reset: bool
@@ -57,7 +61,9 @@ class Page(NamedTuple):
     server_time: str
 
 
-async def pull(mine: Scope, client_id: UUID, position: Position | None, limit: int, ack: int) -> Page:
+async def pull(
+    mine: Scope, client_id: UUID, position: Position | None, limit: int, ack: int, since: bool = False
+) -> Page:
     """One statement, and so one moment. Raises OutOfStep where the server knows less than it told of before.
 
     What was deleted before the client began is left out. It begins again (`reset`) where the position is of another
@@ -65,7 +71,7 @@ async def pull(mine: Scope, client_id: UUID, position: Position | None, limit: i
     """
     known = position or Position(UUID(int=0), 0, 0)
     values = {"in_client": client_id, "in_epoch": known.epoch, "in_after": known.after, "in_base": known.base}
-    rows = await mine.read(_page(), {**values, "in_limit": limit + 1})
+    rows = await mine.read(_page(since), {**values, "in_limit": limit + 1})
     if not rows:
         raise account_gone()
     head = rows[0]
@@ -80,6 +86,7 @@ async def pull(mine: Scope, client_id: UUID, position: Position | None, limit: i
             f'"deleted":{"false" if row.body else "true"},"row":{row.body or "null"}}}'
             for row in found[:limit]
         ],
+        found[:limit],
         Position(head.epoch, after, head.base),
         has_more,
         head.reset,
@@ -109,14 +116,15 @@ def _bound(mine: Scope) -> bytes:
 
 
 @statement
-def _page() -> Query:
+def _page(since: bool) -> Query:
     """Rows of (seq, epoch, reset, base, last_n, server_time, entity, id, version, body), without a body for a
-    tombstone; one of nulls where nothing has changed, and none without an account.
+    tombstone; one of nulls where nothing has changed, and none without an account. With `since`, also the versions
+    at which the row was created and, if it is, completed: null for what was so before anybody noted it.
     """
     head = _head()
     after = select(head.c.after).scalar_subquery()
     began = select(head.c.base).scalar_subquery()
-    changed = union_all(*(_changed(name, after, began) for name in ENTITIES)).subquery("changed")
+    changed = union_all(*(_changed(name, after, began, since) for name in ENTITIES)).subquery("changed")
     page = select(*changed.c).order_by(changed.c.version).limit(LIMIT).subquery("page")
     about = [head.c.seq, head.c.epoch, head.c.reset, head.c.base, head.c.last_n, head.c.server_time]
     return select(*about, *page.c).select_from(head.outerjoin(page, true())).order_by(page.c.version)
@@ -147,7 +155,7 @@ def _head() -> Any:
     )
 
 
-def _changed(name: str, after: Any, began: Any) -> Any:
+def _changed(name: str, after: Any, began: Any, since: bool) -> Any:
     """As many of one table as the page may have, by its index, so that no page reads what comes after it."""
     kind = ENTITIES[name].kind
     row = kind.table
@@ -157,5 +165,14 @@ def _changed(name: str, after: Any, began: Any) -> Any:
     item = as_json(this, kind.shown(this.c))
     body = case((this.c.deleted_at.is_(None), text_of(item))).label("body")
     named = literal_column(f"'{name}'", Text()).label("entity")
-    rows = select(named, this.c.id, this.c.version, body).select_from(this.join(item, true()))
+    noted = [this.c.created_version, _completed(this).label("completed_version")] if since else []
+    rows = select(named, this.c.id, this.c.version, body, *noted).select_from(this.join(item, true()))
     return rows.order_by(this.c.version)
+
+
+def _completed(row: Any) -> Any:
+    if "completed" not in row.c:
+        return cast(null(), BigInteger())
+    path = literal_column("'completed'", Text()), literal_column("'1'", Text())  # of [clock, version, client]
+    noted = cast(func.jsonb_extract_path_text(row.c.clocks, *path), BigInteger())
+    return case((row.c.completed, func.coalesce(noted, row.c.created_version)))

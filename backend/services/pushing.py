@@ -70,10 +70,10 @@ async def _pushed(
     one_by_one: bool,
 ) -> list[Json]:
     """The results of the first of them, or of all. Raises _Refused, unless what is refused is undone `one_by_one`."""
-    until = monotonic() + LONGEST_SECONDS
     rows = await inner.read(push_query.lock(), {})
     if not rows:
         raise account_gone()
+    until = monotonic() + LONGEST_SECONDS  # from the lock on, for which it may have waited
     client = {"in_client": request.client_id}
     known = await inner.read(push_query.known(), {**client, "in_first": operations[0].n, "in_last": operations[-1].n})
     last_n = known[0].last_n or 0

@@ -61,6 +61,12 @@ async def again(mine: Scope, hook_id: UUID, delivery_id: UUID) -> str:
     return str(rows[0].body)
 
 
+async def remove(mine: Scope, hook_id: UUID, delivery_id: UUID) -> None:
+    """From the log, or from what waits: it is not sent. Raises NotFound."""
+    if not await mine.write(_remove(), {"in_webhook": hook_id, "in_delivery": delivery_id}):
+        raise _gone()
+
+
 async def test(mine: Scope, hook_id: UUID) -> str:
     """Puts a message behind what waits; JSON. Raises NotFound, and Conflict while too much waits."""
     rows = await mine.write(_test(), {"in_webhook": hook_id, "new_id": new_id()})
@@ -121,6 +127,12 @@ def _again() -> Query:
 
 
 @statement
+def _remove() -> Query:
+    gone = delete(DELIVERIES).where(*_that()).returning(DELIVERIES.c.id).cte("gone")
+    return select(gone.c.id)
+
+
+@statement
 def _test() -> Query:
     """A row for each webhook that is there, without a body when too much waits."""
     hook = select(HOOKS.c.user_id, HOOKS.c.id).where(*this()).cte("hook")
@@ -148,7 +160,8 @@ def _pairs(name: str, value: Any) -> tuple[Any, Any]:
 @statement
 def _purge() -> Query:
     key = DELIVERIES.c.user_id, DELIVERIES.c.webhook_id, DELIVERIES.c.id
-    these = select(*key).where(DELIVERIES.c.delivered_at < CLOCK - KEPT).limit(BATCH)
-    gone = delete(DELIVERIES).where(tuple_(*key).in_(these)).returning(DELIVERIES.c.id).cte("gone")
+    over = DELIVERIES.c.delivered_at < CLOCK - KEPT  # asked again of a row that waited: somebody may want it again
+    these = select(*key).where(over).limit(BATCH)
+    gone = delete(DELIVERIES).where(tuple_(*key).in_(these), over).returning(DELIVERIES.c.id).cte("gone")
     why = "what is over goes away for everybody at once"
     return select(gone.c.id).limit(literal_column("1", Integer())).execution_options(crosses_users=why)

@@ -52,7 +52,7 @@ async def create(state: State, mine: Scope, wanted: WebhookCreate, caller: Calle
     Raises Invalid for an address that nothing is sent to, Conflict and NotOffered.
     """
     check_url(state.settings, wanted.url)
-    secret, hook_id = wanted.secret or new_secret(), new_id()
+    secret, hook_id = wanted.secret or new_secret(), wanted.id or new_id()
     values: dict[str, Any] = {f"new_{name}": value for name, value in wanted.model_dump().items()}
     values |= {"new_id": hook_id, "new_secret": state.seal.close(PURPOSE, secret.encode())}
     event = Event("webhook_created", caller, {"webhook": str(hook_id), "host": host_of(wanted.url)})
@@ -79,12 +79,14 @@ async def read(mine: Scope, hook_id: UUID) -> str:
 
 
 async def edit(state: State, mine: Scope, hook_id: UUID, patch: WebhookPatch, caller: Caller) -> str:
-    """JSON. Raises NotFound, Invalid and NotOffered. Switched on, it is tried at once."""
+    """JSON. Raises NotFound, Invalid and NotOffered. Switched on, or led elsewhere, it is tried at once."""
     sent = patch.sent()
     if not sent:
         return await read(mine, hook_id)
     if patch.url:
         check_url(state.settings, patch.url)
+    if patch.enabled:
+        check_offered(state.settings)
     named: dict[str, Any] = {"host": host_of(patch.url)} if patch.url else {}  # its path may be a secret
     named |= {"enabled": patch.enabled} if patch.enabled is not None else {}
     event = Event("webhook_changed", caller, {"webhook": str(hook_id), **named})
@@ -106,18 +108,30 @@ async def renew(state: State, mine: Scope, hook_id: UUID, secret: str | None, ca
 async def remove(mine: Scope, hook_id: UUID, caller: Caller) -> None:
     """With what was not delivered yet. Raises NotFound."""
     event = Event("webhook_deleted", caller, {"webhook": str(hook_id)})
-    if not await audit.write(mine, _remove(), {"in_webhook": hook_id}, event):
-        raise missing()
+
+    async def work(inner: Scope) -> None:
+        """No message is added once it is locked."""
+        if not await inner.read(_lock(), {"in_webhook": hook_id}):
+            raise missing()
+        await inner.write(_remove(), {"in_webhook": hook_id, **event.values})
+
+    await mine.together(work)
+    event.log(mine.user_id)
 
 
 def missing() -> NotFound:
     return NotFound("There is no such webhook.")
 
 
-def check_url(settings: Settings, url: str) -> None:
-    """What can be told before any name is looked up. Raises Invalid and NotOffered."""
+def check_offered(settings: Settings) -> None:
+    """Raises NotOffered."""
     if not settings.webhooks:
         raise NotOffered("This server delivers no webhooks: its operator has set WEBHOOKS to false.")
+
+
+def check_url(settings: Settings, url: str) -> None:
+    """What can be told before any name is looked up. Raises Invalid and NotOffered."""
+    check_offered(settings)
     if url.startswith("http:") and settings.environment == "production" and not settings.webhook_networks:
         raise Invalid.at("body", "url", msg="expected https: what is sent is somebody's data")
     try:
@@ -175,8 +189,8 @@ def _create() -> Query:
     others = HOOKS.alias("others")
     few = select(func.count()).where(others.c.user_id == OWNER).scalar_subquery() < MOST
     told = bindparam("in_told", type_=HOOKS.c.told_version.type)
-    row = select(COUNTER.c.user_id, *new, told, COUNTER.c.epoch).where(COUNTER.c.user_id == OWNER, few)
-    names = ["user_id", *GIVEN, "told_version", "epoch"]
+    row = select(COUNTER.c.user_id, *new, told, told, COUNTER.c.epoch).where(COUNTER.c.user_id == OWNER, few)
+    names = ["user_id", *GIVEN, "told_version", "settled_version", "epoch"]
     made = insert(HOOKS).from_select(names, row, include_defaults=False).returning(*HOOKS.c).cte("made")
     shown = _as_body(made, made.c.user_id).where(made.c.user_id == OWNER)
     return shown.add_cte(noted(made, OWNER))
@@ -200,6 +214,8 @@ def _edit(sent: frozenset[str]) -> Query:
     }
     if "enabled" in sent:
         new |= _switched(bindparam("set_enabled", type_=true().type))
+    elif "url" in sent:
+        new |= {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK}
     changed = update(HOOKS).where(*this()).values({**new, "updated_at": CLOCK}).returning(*HOOKS.c).cte("changed")
     return _as_body(changed, changed.c.user_id).add_cte(noted(changed, changed.c.user_id))
 
@@ -226,6 +242,11 @@ def _renew() -> Query:
 
 
 @statement
+def _lock() -> Query:
+    return select(HOOKS.c.id).where(*this()).with_for_update()
+
+
+@statement
 def _remove() -> Query:
     theirs = DELIVERIES.c.user_id == OWNER, DELIVERIES.c.webhook_id == bindparam("in_webhook", type_=Uuid())
     with_it = delete(DELIVERIES).where(*theirs).cte("with_it")
@@ -235,15 +256,16 @@ def _remove() -> Query:
 
 @statement
 def _secrets() -> Query:
-    known = select(HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.secret, HOOKS.c.former_secret)
+    former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
+    known = select(HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.secret, former)
     return known.execution_options(crosses_users="everything that is sealed")
 
 
 @statement
 def _reseal() -> Update:
+    """A former secret whose time is over is forgotten."""
     same = HOOKS.c.secret == bindparam("was_secret", type_=Text())
-    new = {
-        name: bindparam(f"set_{short}", type_=Text())
-        for name, short in (("secret", "secret"), ("former_secret", "former"))
-    }
+    former = bindparam("set_former", type_=Text())
+    until = case((former.is_(None), null()), else_=HOOKS.c.former_until)
+    new = {"secret": bindparam("set_secret", type_=Text()), "former_secret": former, "former_until": until}
     return update(HOOKS).where(*this(), same).values(new)

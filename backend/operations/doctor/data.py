@@ -10,7 +10,7 @@ from backend.security.sealing import Broken, Seal
 EXTENSIONS: Final = {"btree_gin", "unaccent", "pg_trgm"}
 SEALED: Final = """
 SELECT sealed FROM signing_keys UNION ALL SELECT secret FROM second_factors
-UNION ALL SELECT secret FROM webhooks UNION ALL SELECT former_secret FROM webhooks WHERE former_secret IS NOT NULL
+UNION ALL SELECT secret FROM webhooks UNION ALL SELECT former_secret FROM webhooks WHERE former_until > now()
 """
 OVERDUE: Final = "SELECT count(*) FROM users WHERE ends_at < clock_timestamp() - interval '1 day'"
 RIGHTS: Final = """
