@@ -190,6 +190,7 @@ def create_app(settings: config.Settings | None = None) -> FastAPI:
     handlers.install(app)
     for room in ROOMS:
         app.include_router(room.router)
+    app.webhooks.include_router(webhooks.outgoing)
     if watch.metrics:
         app.include_router(metrics.router)
     openapi.install(app)

@@ -48,6 +48,8 @@ def _complete(schema: dict[str, Any]) -> None:
         "scheme": "bearer",
         "description": "An access token that you have already, or a personal access token (`tend_…`).",
     }
+    for sent in schema["webhooks"].values():  # by this server, which gets no 422 of its own
+        sent["post"]["responses"] = {"2XX": {"description": "It is taken."}, "410": {"description": "No more, ever."}}
     late = problems(408)[408]
     for operation in _keyed(schema):
         _describe_key(operation)

@@ -9,6 +9,7 @@ from sqlmodel import SQLModel
 
 from backend.db import Transaction
 from backend.models import SyncReceipt, table
+from backend.rules.webhooks import NOUNS
 from backend.schemas.sync import EntityName
 from backend.services import pushing
 from backend.services.synced import ENTITIES
@@ -40,6 +41,11 @@ async def receipts(state: State, user: Client) -> list[int]:
             text("SELECT n FROM sync_receipts WHERE user_id = :user ORDER BY n"), {"user": user.user_id}
         )
         return list(rows.scalars())
+
+
+def test_webhooks_tell_of_whatever_synchronises() -> None:
+    assert {*NOUNS} == {entity.kind.noun for entity in ENTITIES.values()}
+    assert all("created_version" in entity.kind.table.c for entity in ENTITIES.values())
 
 
 def test_whatever_is_numbered_and_leaves_a_tombstone_synchronises() -> None:

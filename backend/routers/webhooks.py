@@ -3,7 +3,7 @@
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 
 from backend.deps import NO_PARAMETERS, CanManage, Fresh, From, TheState, asked_of, documented
 from backend.routers.answers import items_of, json_answer, problems, with_headers
@@ -13,6 +13,7 @@ from backend.schemas.webhooks import (
     Deliveries,
     DeliveryListed,
     DeliveryRead,
+    Message,
     NewSecret,
     SecretRenewal,
     WebhookCreate,
@@ -24,8 +25,29 @@ from backend.schemas.webhooks import (
 from backend.services import webhook_log, webhooks
 
 router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
+outgoing = APIRouter(tags=["Webhooks"])
+"""What is sent, for the OpenAPI alone."""
+
+EXAMPLE_ID = "01997f3e-5a2b-7c31-9d04-8b1f6f1c2aa2"
+
+
+@outgoing.post("message", status_code=204)
+def message(
+    said: Message,
+    webhook_id: Annotated[str, Header(description="The same at each try.", examples=[EXAMPLE_ID])],
+    webhook_timestamp: Annotated[
+        str, Header(description="Of this try, in seconds since 1970.", examples=["1795335451"])
+    ],
+    webhook_signature: Annotated[
+        str,
+        Header(description="HMAC-SHA256 in base64 behind `v1,`; two with a space between while a secret is renewed."),
+    ],
+) -> None:
+    """A change, posted to the URL of a webhook and signed (Standard Webhooks). 2xx takes it; docs/webhooks.md."""
+
+
 WebhookId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2aa1"])]
-DeliveryId = Annotated[Id, Path(examples=["01997f3e-5a2b-7c31-9d04-8b1f6f1c2aa2"])]
+DeliveryId = Annotated[Id, Path(examples=[EXAMPLE_ID])]
 SHOWN_ONCE = {"Cache-Control": "no-store"}
 
 

@@ -1,5 +1,6 @@
 """Webhooks on the wire."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -9,9 +10,11 @@ from pydantic import AfterValidator, ConfigDict, Field, HttpUrl, TypeAdapter, Va
 
 from backend.rules.webhooks import PATTERNS, RESET, TEST, TYPES
 from backend.schemas.scalars import Characters, Id, Name, NotNull, Shown, Text, Wire, no_twice
+from backend.schemas.sync import Change
 from backend.security import webhooks as signing
 
 Pattern = Literal[PATTERNS]  # type: ignore[valid-type]
+Type = Literal[(*TYPES, RESET, TEST)]  # type: ignore[valid-type]
 Because = Literal["owner", "failing", "gone", "password_reset"]
 MOST_URL: Final = 2_000
 _WHSEC: Final = r"^whsec_((_{4}){8,20}(_{2}==|_{3}=)?|(_{4}){21}(_{2}==)?)$".replace("_{", "[A-Za-z0-9+/]{")
@@ -80,6 +83,18 @@ Events = Annotated[
     Shown(uniqueItems=True),
 ]
 EVENTS = "What it is told of: a type, all of a kind (`task.*`), or all (`*`)."
+
+
+class Message(Wire):
+    """What is posted to an address. An answer of 2xx takes it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [json.loads(BODY_EXAMPLE)]})
+
+    type: Type
+    timestamp: datetime = Field(description="When it was read.")
+    data: Change | dict[str, Any] = Field(
+        description="The change. Of a `test`, the `webhook_id`; of a `reset`, empty: read everything anew."
+    )
 
 
 class WebhookCreate(Wire):
@@ -163,7 +178,7 @@ class DeliveryListed(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [DELIVERY_EXAMPLE]})
 
     id: UUID = Field(description="The message's `webhook-id`, the same at each try.")
-    type: Literal[(*TYPES, RESET, TEST)]  # type: ignore[valid-type]
+    type: Type
     status: Literal["pending", "delivered"]
     attempts: int
     tries: list[Attempt] = Field(description="The last ten, oldest first.")
