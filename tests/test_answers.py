@@ -249,8 +249,8 @@ def test_origins_are_written_with_commas_or_as_json(given: str, monkeypatch: pyt
         ("trusted_proxies", "*", "not an address or a network"),
         ("trusted_proxies", "10.0.0.0/8, proxy.internal", "not an address or a network"),
         ("trusted_proxies", "10.0.0.1/8", "not an address or a network"),
-        ("trusted_proxies", "0.0.0.0/0", "everybody"),
-        ("trusted_proxies", "::/0", "everybody"),
+        ("trusted_proxies", "0.0.0.0/0", "every address"),
+        ("trusted_proxies", "::/0", "every address"),
     ],
 )
 def test_what_cannot_be_an_origin_or_a_network_is_refused_in_words(name: str, given: str, words: str) -> None:
