@@ -74,16 +74,20 @@ class Egress:
                 return f"It answered with {heard.status}."
             if heard.status not in {307, 308} or not heard.location:
                 return f"It answered with {heard.status}, a redirect that is not followed: set the URL anew."
-            following = urljoin(url, heard.location)
-            if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
+            following = _joined(url, heard.location)
+            if url.startswith("https:") and following.startswith("http:"):
                 return f"It answered with {heard.status}, which leads away from https."
             url = following
         return f"It was redirected more than {REDIRECTS} times."
 
     async def _sent(self, url: str, headers: Mapping[str, str], body: bytes, heard: "_Heard") -> None:
-        pool = self._pools.get(urlsplit(url).scheme)
-        if pool is None:
-            raise Refused("It leads to what is no web address.")
+        try:
+            there = urlsplit(url)
+            pool, user = self._pools.get(there.scheme), there.username
+        except ValueError:
+            pool = user = None
+        if pool is None or user is not None:
+            raise Refused("It leads to what is no web address, or to one with a user in it.")
         given = [(name.encode(), value.encode()) for name, value in headers.items()]
         heard.status = None
         async with pool.stream("POST", url, headers=given, content=body) as response:
@@ -95,6 +99,13 @@ class Egress:
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.aclose()
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 class _Heard:
@@ -129,7 +140,9 @@ def _said(failure: Exception) -> str:
         return f"No answer within {SECONDS:g} seconds."
     if isinstance(failure, httpcore.ConnectError):
         _, wrong, why = str(failure).partition("certificate verify failed: ")
-        return f"Its certificate is not believed: {why.split(' (_')[0]}." if wrong else "It could not be connected to."
+        if wrong:
+            return f"Its certificate is not believed: {why.split(' (_')[0]}."
+        return "It speaks no TLS." if "SSL" in str(failure) else "It could not be connected to."
     if isinstance(failure, httpcore.ProtocolError | httpcore.NetworkError):
         return "The connection broke before it had answered, or its answer was no HTTP."
     return f"It could not be sent ({type(failure).__name__})."

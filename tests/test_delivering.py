@@ -184,7 +184,7 @@ async def test_a_worker_that_dies_with_a_message_loses_nothing(
 
     await tell(sender)
     assert len(there.got) == 1
-    await later(state, timedelta(minutes=1))
+    await later(state, timedelta(seconds=31))
     await tell(sender)
 
     assert [message.id for message in there.got] == [there.got[0].id] * 2
@@ -218,7 +218,7 @@ async def test_a_worker_that_was_thought_dead_changes_nothing_more(
     await slow.look()
     while not there.got:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    await later(state, timedelta(minutes=1))
+    await later(state, timedelta(seconds=31))
     await tell(sender)
     await alice.add("Second")
     await tell(sender)
@@ -318,6 +318,7 @@ async def test_a_message_can_be_sent_again_and_comes_before_what_waits(
     await alice.add("Third")
     there.got.clear()
 
+    await sql(state, "UPDATE webhooks SET next_try_at = now() + interval '1 hour'")
     again = await alice.post(f"/v1/webhooks/{hook['id']}/deliveries/{first['id']}/redeliver")
     assert (again.status_code, again.json()["status"]) == (202, "pending")
     await tell(sender)

@@ -13,7 +13,7 @@ from backend.services.delivering import Sender
 from backend.state import State
 from tests.client import Client, Json
 from tests.conftest import worker
-from tests.hooks import hook_to, later, sender, shown, sql, tell, there
+from tests.hooks import deliveries, hook_to, later, sender, shown, sql, tell, there
 from tests.receiver import Receiver
 from tests.test_input import assert_problem
 
@@ -122,7 +122,7 @@ async def test_a_renewed_secret_signs_beside_the_former_for_a_day(
     alice: Client, there: Receiver, sender: Sender, state: State
 ) -> None:
     hook = await hook_to(alice, there)
-    renewed = await alice.post(f"/v1/webhooks/{hook['id']}/secret", {})
+    renewed = await alice.post(f"/v1/webhooks/{hook['id']}/secret")
     assert renewed.headers["cache-control"] == "no-store"
     new = renewed.json()["secret"]
     assert new != hook["secret"]
@@ -283,3 +283,16 @@ async def test_what_is_done_to_webhooks_is_in_the_trail(alice: Client, there: Re
     kinds = [each["kind"] for each in events if each["kind"].startswith("webhook")]
     assert kinds == ["webhook_deleted", "webhook_changed", "webhook_changed", "webhook_created"]
     assert "whsec" not in json.dumps(events)
+
+
+async def test_what_was_sent_is_shown_to_whoever_may_read_tasks(alice: Client, there: Receiver, sender: Sender) -> None:
+    hook = await hook_to(alice, there)
+    await alice.add("Secret")
+    await tell(sender)
+    [delivery] = (await deliveries(alice, hook))["items"]
+    url = f"/v1/webhooks/{hook['id']}/deliveries/{delivery['id']}"
+    for scopes, status in ((["account"], 403), (["tasks:read"], 403), (["account", "tasks:read"], 200)):
+        token = (await alice.post("/v1/me/tokens", {"name": "x", "scopes": scopes})).json()["token"]
+        answer = await Client(alice.http, alice.user_id, token, "").get(url)
+        assert answer.status_code == status, scopes
+        assert ("Secret" in answer.text) == (status == 200)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from backend.deps import NO_PARAMETERS, CanManage, Fresh, From, TheState, asked_of, documented
+from backend.deps import NO_PARAMETERS, CanManage, CanRead, Fresh, From, TheState, asked_of, documented
 from backend.routers.answers import items_of, json_answer, problems, with_headers
 from backend.schemas.lists import Walked
 from backend.schemas.scalars import Id
@@ -114,13 +114,15 @@ async def delete_webhook(mine: CanManage, webhook_id: WebhookId, caller: From) -
     dependencies=NO_PARAMETERS,
 )
 async def renew_secret(
-    mine: Fresh, state: TheState, webhook_id: WebhookId, wanted: SecretRenewal, caller: From
+    mine: Fresh, state: TheState, webhook_id: WebhookId, caller: From, wanted: SecretRenewal | None = None
 ) -> Response:
     """Sign with another secret. For 24 hours each message has two signatures, the former's too.
 
+    A body is needed only to bring the secret. Renewed once more, the first is former no longer.
+
     The sign-in must not be older than 15 minutes.
     """
-    secret, until = await webhooks.renew(state, mine, webhook_id, wanted.secret, caller)
+    secret, until = await webhooks.renew(state, mine, webhook_id, wanted.secret if wanted else None, caller)
     return json_answer(json.dumps({"secret": secret, "former_until": until}), headers=SHOWN_ONCE)
 
 
@@ -132,7 +134,7 @@ async def renew_secret(
     dependencies=NO_PARAMETERS,
 )
 async def test_webhook(mine: CanManage, state: TheState, webhook_id: WebhookId) -> Response:
-    """Send a message of the type `test`, behind what waits already."""
+    """Send a message of the type `test`, behind what waits already. Whatever waits is tried at once."""
     webhooks.check_offered(state.settings)
     return json_answer(await webhook_log.test(mine, webhook_id), 202)
 
@@ -155,8 +157,10 @@ async def list_deliveries(mine: CanManage, webhook_id: WebhookId, request: Reque
     responses=problems(401, 403, 404, 422),
     dependencies=NO_PARAMETERS,
 )
-async def read_delivery(mine: CanManage, webhook_id: WebhookId, delivery_id: DeliveryId) -> Response:
-    """Read a delivery, with what is sent."""
+async def read_delivery(
+    mine: CanManage, _tasks_too: CanRead, webhook_id: WebhookId, delivery_id: DeliveryId
+) -> Response:
+    """Read a delivery, with what is sent: the rows themselves."""
     return json_answer(await webhook_log.read(mine, webhook_id, delivery_id))
 
 
@@ -180,6 +184,6 @@ async def delete_delivery(mine: CanManage, webhook_id: WebhookId, delivery_id: D
     dependencies=NO_PARAMETERS,
 )
 async def redeliver(mine: CanManage, state: TheState, webhook_id: WebhookId, delivery_id: DeliveryId) -> Response:
-    """Send it once more, with the same `webhook-id` and before what waits; when the webhook is off, once it is on."""
+    """Send it once more, with the same `webhook-id`, before what waits and at once; where it is off, once it is on."""
     webhooks.check_offered(state.settings)
     return json_answer(await webhook_log.again(mine, webhook_id, delivery_id), 202)

@@ -122,7 +122,7 @@ def account_kept(to: str, name: str) -> Message:
     )
 
 
-def webhook_switched_off(to: str, name: str, host: str, because: str) -> Message:
+def webhook_switched_off(to: str, name: str, which: str, because: str) -> Message:
     """`because`: `failing` or `gone`."""
     why = {
         "failing": f"it has taken none of its messages for {GIVEN_UP.days} days",
@@ -132,8 +132,8 @@ def webhook_switched_off(to: str, name: str, host: str, because: str) -> Message
         to,
         name,
         "A webhook was switched off",
-        (f"Your webhook to {host} was switched off, since {why[because]}.",),
-        closing=("Switched on again, it goes on where it stopped.",),
+        (f"Your webhook to {which} was switched off, since {why[because]}.",),
+        closing=("Switched on again (enabled: true), it goes on where it stopped.",),
     )
 
 

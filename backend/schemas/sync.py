@@ -77,6 +77,9 @@ class Rejection(Wire):
     type: str = Field(description="`gone`, `conflict` or `invalid`.", examples=["gone"])
     detail: str = Field(examples=["There is no such task."])
     errors: list[dict[str, Any]] = Field([], description="Where, as in a problem.")
+    path: list[dict[str, Any]] = Field(
+        [], description="Of dependencies that would lead in a circle: id and title of each task, as in a problem."
+    )
 
 
 class Result(Wire):

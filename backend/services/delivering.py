@@ -145,7 +145,8 @@ class Sender:
         seen = {**held, "was_updated_at": hook.updated_at}
         if hook.delivery_id is None:
             return await self._take_page(mine, hook, seen)
-        return await self._record(mine, hook, seen, await self._post(hook))
+        at = datetime.now(UTC)
+        return await self._record(mine, hook, seen, at, await self._post(hook))
 
     async def _take_page(self, mine: Scope, hook: Row, seen: Mapping[str, Any]) -> bool:
         place = Position(hook.epoch, hook.told_version, 0)
@@ -204,9 +205,9 @@ class Sender:
                     raise Unavailable(words) from None
         return secrets
 
-    async def _record(self, mine: Scope, hook: Row, seen: Mapping[str, Any], outcome: "Outcome") -> bool:
+    async def _record(self, mine: Scope, hook: Row, seen: Mapping[str, Any], at: datetime, outcome: "Outcome") -> bool:
         tried = {
-            "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+            "at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
             "status": outcome.status,
             "error": outcome.error,
             "milliseconds": round(outcome.seconds * 1000),
@@ -226,7 +227,8 @@ class Sender:
     async def _say_off(self, mine: Scope, hook: Row, because: str) -> None:
         audit.tell("webhook_switched_off", user=str(mine.user_id), webhook=str(hook.id), because=because)
         for row in await mine.read(delivery_query.owner(), {}):
-            notify(self._state, messages.webhook_switched_off(row.email, row.name, host_of(hook.url), because))
+            which = f"{hook.description} ({host_of(hook.url)})" if hook.description else host_of(hook.url)
+            notify(self._state, messages.webhook_switched_off(row.email, row.name, which, because))
 
 
 def _news(page: Page, settled: int, wanted: list[str]) -> list[tuple[str, str]]:

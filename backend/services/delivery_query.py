@@ -35,7 +35,7 @@ from backend.statements import CLOCK, COUNTER, Query, statement
 from backend.wall import OWNER
 
 USERS: Final = table(User)
-LEASE: Final = cast(literal_column("'60 seconds'"), Interval())  # several times what a delivery may take
+LEASE: Final = cast(literal_column("'30 seconds'"), Interval())  # several times what a delivery may take
 CLAIM: Final = bindparam("in_claim", type_=Uuid())
 LOGGED: Final[Any] = literal_column("200", Integer())  # deliveries of a webhook
 TRIES: Final[Any] = literal_column("10", Integer())  # of a delivery
@@ -117,7 +117,7 @@ def head() -> Query:
     )
     former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
     told = HOOKS.c.epoch, HOOKS.c.told_version, HOOKS.c.settled_version, HOOKS.c.updated_at
-    hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
+    hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.description, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
     whose = HOOKS.join(USERS, and_(USERS.c.id == HOOKS.c.user_id, *_lives())).outerjoin(first, true())
     return select(*hook, *first.c).select_from(whose).where(*_held())
 

@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg
 from pydantic import ValidationError
 
-from backend.errors import Conflict, Invalid, NotFound, OutOfStep, TendError, faults_of
+from backend.errors import Circle, Conflict, Invalid, NotFound, OutOfStep, TendError, faults_of
 from backend.models.columns import TRASH
 from backend.rules import merge
 from backend.rules.merge import Register, Writer
@@ -230,7 +230,8 @@ def _rejection(error: TendError) -> Json:
     kinds: list[tuple[type[TendError], str]] = [(NotFound, "gone"), (Conflict, "conflict"), (Invalid, "invalid")]
     kind = next(name for each, name in kinds if isinstance(error, each))
     faults = [{**each, "loc": ["set" if part == "body" else part for part in each["loc"]]} for each in error.errors]
-    return {"type": kind, "detail": error.detail, "errors": faults}
+    path = [{"id": task_id, "title": title} for task_id, title in error.path] if isinstance(error, Circle) else []
+    return {"type": kind, "detail": error.detail, "errors": faults, **({"path": path} if path else {})}
 
 
 def _is_too_deep(given: Any) -> bool:

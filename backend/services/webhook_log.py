@@ -4,6 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Integer,
     Interval,
@@ -123,7 +124,7 @@ def _one() -> Query:
 def _again() -> Query:
     put = update(DELIVERIES).where(*_that()).values(delivered_at=null()).returning(*DELIVERIES.c).cte("put")
     item = as_json(put, _shown(put.c))
-    return select(text_of(item)).select_from(put.join(item, true()))
+    return select(text_of(item)).select_from(put.join(item, true())).add_cte(_at_once())
 
 
 @statement
@@ -150,7 +151,12 @@ def _test() -> Query:
     made = insert(DELIVERIES).from_select(names, row, include_defaults=False).returning(*DELIVERIES.c).cte("made")
     item = as_json(made, _shown(made.c))
     body = case((made.c.id.is_not(None), text_of(item))).label("body")
-    return select(body).select_from(hook.outerjoin(made, true()).outerjoin(item, true()))
+    return select(body).select_from(hook.outerjoin(made, true()).outerjoin(item, true())).add_cte(_at_once())
+
+
+def _at_once() -> CTE:
+    """Whoever asks for a message has mended the receiver, and waits."""
+    return update(HOOKS).where(*this()).values(next_try_at=CLOCK).cte("at_once")
 
 
 def _pairs(name: str, value: Any) -> tuple[Any, Any]:

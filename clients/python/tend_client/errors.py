@@ -37,7 +37,8 @@ class Problem(TendError):
     """`body` is all that the server said; `retry_after` is in seconds."""
 
     def __init__(self, status: int, body: dict[str, Any], retry_after: float | None = None) -> None:
-        super().__init__(f"{status}: {body.get('detail', '')}")
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in body.get("errors", []))
+        super().__init__("; ".join([f"{status}: {body.get('detail', '')}", *wrong]))
         self.status = status
         self.body = body
         self.retry_after = retry_after
