@@ -296,3 +296,17 @@ async def test_what_was_sent_is_shown_to_whoever_may_read_tasks(alice: Client, t
         answer = await Client(alice.http, alice.user_id, token, "").get(url)
         assert answer.status_code == status, scopes
         assert ("Secret" in answer.text) == (status == 200)
+
+
+async def test_a_task_that_is_made_completed_is_completed_and_one_that_is_opened_again_is_not(
+    alice: Client, there: Receiver, sender: Sender
+) -> None:
+    await hook_to(alice, there, "task.completed")
+    task = await alice.add("Done already", completed=True)
+    await tell(sender)
+    await alice.patch(f"/v1/tasks/{task['id']}", {"completed": False})
+    await tell(sender)
+    await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Another title"})
+    await tell(sender)
+
+    assert there.types == ["task.completed"]
