@@ -304,6 +304,7 @@ async def test_a_task_that_is_made_completed_is_completed_and_one_that_is_opened
     await hook_to(alice, there, "task.completed")
     task = await alice.add("Done already", completed=True)
     await tell(sender)
+    assert there.types == ["task.completed"]
     await alice.patch(f"/v1/tasks/{task['id']}", {"completed": False})
     await tell(sender)
     await alice.patch(f"/v1/tasks/{task['id']}", {"title": "Another title"})
