@@ -81,7 +81,7 @@ def network(text: str) -> str:
     except ValueError as error:
         if "host bits" in str(error):
             meant = ipaddress.ip_network(text, strict=False)
-            raise ValueError(f"an address with a network's length; the network is {meant}") from None
+            raise ValueError(f"not an address or a network in CIDR; did you mean {meant}?") from None
         raise ValueError("not an address or a network in CIDR; expected one like 10.0.0.0/8 or 2001:db8::1") from None
     if found.prefixlen == 0:
         raise ValueError("that is every address there is; name the networks that you mean")
