@@ -1,6 +1,7 @@
 """What the tests of webhooks have in common."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -67,3 +68,18 @@ async def later(state: State, time: timedelta = timedelta(hours=7)) -> None:
     moved = ", ".join(f"{name} = {name} - :time" for name in columns)
     await sql(state, f"UPDATE webhooks SET {moved}", time=time)
     await sql(state, "UPDATE webhook_deliveries SET delivered_at = delivered_at - :time", time=time)
+
+
+async def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def in_the_middle(state: State, receiver: Receiver, seconds: float) -> Sender:
+    """A worker whose first message waits for so long to be answered."""
+    receiver.answers.append(Answer(seconds=seconds))
+    other = Sender(state)
+    await other.look()
+    await wait_for(lambda: bool(receiver.got))
+    return other

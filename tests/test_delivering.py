@@ -15,7 +15,7 @@ from backend.services import delivering, webhook_log
 from backend.services.delivering import Sender
 from backend.state import State
 from tests.client import Client, Json, Statements
-from tests.hooks import NOT_NOW, deliveries, hook_to, later, sender, shown, sql, tell, there
+from tests.hooks import NOT_NOW, deliveries, hook_to, in_the_middle, later, sender, shown, sql, tell, there
 from tests.receiver import Answer, Receiver
 from tests.test_input import assert_problem
 
@@ -174,11 +174,7 @@ async def test_a_worker_that_dies_with_a_message_loses_nothing(
 ) -> None:
     await hook_to(alice, there)
     await alice.add("First")
-    there.answers += [Answer(seconds=30)]
-    other = Sender(state)
-    await other.look()
-    while not there.got:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    other = await in_the_middle(state, there, seconds=30)
     for task in other._serving.values():
         task.task.cancel()  # as a kill does: its claim stays
 
@@ -196,11 +192,7 @@ async def test_a_worker_that_stops_lets_go_of_what_it_has(
 ) -> None:
     await hook_to(alice, there)
     await alice.add("First")
-    there.answers += [Answer(seconds=30)]
-    other = Sender(state)
-    await other.look()
-    while not there.got:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    other = await in_the_middle(state, there, seconds=30)
     await other.close()
 
     await tell(sender)
@@ -213,11 +205,7 @@ async def test_a_worker_that_was_thought_dead_changes_nothing_more(
 ) -> None:
     hook = await hook_to(alice, there)
     await alice.add("First")
-    there.answers += [Answer(seconds=0.3)]
-    slow = Sender(state)
-    await slow.look()
-    while not there.got:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    slow = await in_the_middle(state, there, seconds=0.3)
     await later(state, timedelta(seconds=31))
     await tell(sender)
     await alice.add("Second")

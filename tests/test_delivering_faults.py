@@ -1,7 +1,6 @@
 """Messages to webhooks, when something comes between: other changes, other workers, slow receivers, secrets, stops."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,7 +16,7 @@ from backend.state import State
 from backend.turns import unasked
 from tests.client import Client, fresh_account
 from tests.conftest import worker
-from tests.hooks import NOT_NOW, deliveries, hook_to, later, sender, shown, sql, tell, there
+from tests.hooks import NOT_NOW, deliveries, hook_to, later, sender, shown, sql, tell, there, wait_for
 from tests.receiver import Answer, Receiver
 from tests.test_input import assert_problem
 
@@ -38,12 +37,6 @@ def held_page(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.E
 
     monkeypatch.setattr("backend.services.delivering.pull", late)
     return asked, go
-
-
-async def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_each_of_a_batch_that_is_completed_is_told(alice: Client, there: Receiver, sender: Sender) -> None:
