@@ -75,7 +75,7 @@ class Egress:
             if heard.status not in {307, 308} or not heard.location:
                 return f"It answered with {heard.status}, a redirect that is not followed: set the URL anew."
             following = _joined(url, heard.location)
-            if url.startswith("https:") and following.startswith("http:"):
+            if url.lower().startswith("https:") and following.lower().startswith("http:"):
                 return f"It answered with {heard.status}, which leads away from https."
             url = following
         return f"It was redirected more than {REDIRECTS} times."

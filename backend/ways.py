@@ -131,5 +131,9 @@ async def _in_thread(work: Callable[[], list[str]]) -> list[str]:
 
     if not _looking_up.acquire(blocking=False):
         raise Refused("Too many names are being looked up (DNS).")
-    threading.Thread(target=run, daemon=True, name="look-up").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="look-up").start()
+    except RuntimeError:  # the system has no more of them
+        _looking_up.release()
+        raise Refused("Too many names are being looked up (DNS).") from None
     return await done

@@ -259,8 +259,8 @@ async def test_a_secret_that_cannot_be_opened_is_nobody_else_s_failure(
     assert (await shown(alice, hook))["failing_since"] is None
 
     damaged = "UPDATE webhooks SET secret = :sealed, former_secret = 'damaged', former_until = now() + interval '1 h'"
+    await later(state, timedelta(hours=1))
     await sql(state, damaged, sealed=sealed)
-    await later(state, timedelta(minutes=1))
     await tell(sender)
     assert there.got[0].read(hook["secret"])["type"] == "task.created"
 
@@ -353,3 +353,104 @@ async def test_what_nobody_asked_for_is_no_use_of_the_database(state: State, ali
     await alice.page()
     assert database.used_at > used
     assert database.usage.asked == asked + 1
+
+
+async def test_what_is_left_after_a_turn_or_a_failure_is_not_waited_for(
+    alice: Client, there: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "REST", 0)
+    monkeypatch.setattr(delivering, "TURN_SECONDS", 0.2)
+    await hook_to(alice, there)
+    await alice.add_many([{"title": f"Task {n}"} for n in range(10)])
+    there.usual = Answer(seconds=0.1)
+    for _ in range(8):
+        await sender._turn()
+        await sender.settled()
+
+    assert len(there.got) == 10
+
+
+async def test_webhooks_of_two_users_may_have_the_same_id(
+    alice: Client, bob: Client, there: Receiver, sender: Sender
+) -> None:
+    own = str(uuid4())
+    for user in (alice, bob):
+        await hook_to(user, there, id=own)
+        await user.add("Figs")
+    there.usual = Answer(seconds=0.1)
+    await tell(sender)
+
+    assert len(there.got) == 2
+    for user in (alice, bob):
+        [delivery] = (await deliveries(user, {"id": own}))["items"]
+        assert (delivery["status"], delivery["attempts"]) == ("delivered", 1)
+
+
+async def test_what_was_taken_out_of_the_way_is_no_failure_any_more(
+    alice: Client, there: Receiver, sender: Sender, state: State
+) -> None:
+    hook = await hook_to(alice, there)
+    there.answers += [NOT_NOW]
+    await alice.add("First")
+    await alice.add("Second")
+    await tell(sender)
+    waiting = (await deliveries(alice, hook))["items"][-1]
+    await alice.delete(f"/v1/webhooks/{hook['id']}/deliveries/{waiting['id']}")
+    await tell(sender)
+    assert there.rows == ["First", "Second"]
+
+    there.usual = NOT_NOW
+    await alice.add("Third")
+    await tell(sender)
+    await later(state, timedelta(days=6))
+    await tell(sender)
+    assert (await shown(alice, hook))["enabled"] is True  # asked twice in six days
+
+
+async def test_a_change_is_told_to_whom_the_making_was_nothing(
+    alice: Client, there: Receiver, sender: Sender, state: State
+) -> None:
+    await hook_to(alice, there, "task.updated")
+    tasks = await alice.add_many([{"title": f"Old {n}"} for n in range(60)])
+    await tell(sender)
+    made = await alice.add("Made")
+    for task in tasks:
+        await alice.patch(f"/v1/tasks/{task['id']}", {"priority": "low"})
+    there.answers += [NOT_NOW]
+    await tell(sender)
+    await alice.patch(f"/v1/tasks/{made['id']}", {"title": "Made, and changed"})
+    await later(state)
+    await tell(sender)
+
+    assert "Made, and changed" in there.rows
+
+
+async def test_switched_off_and_on_during_a_try_it_goes_on_at_once(
+    alice: Client, there: Receiver, sender: Sender
+) -> None:
+    hook = await hook_to(alice, there)
+    there.answers += [Answer(seconds=0.4)]
+    await alice.add("First")
+    await sender.look()
+    await wait_for(lambda: len(there.got) == 1)
+    await alice.patch(f"/v1/webhooks/{hook['id']}", {"enabled": False})
+    await sender.settled()
+    await alice.patch(f"/v1/webhooks/{hook['id']}", {"enabled": True})
+    await alice.add("Second")
+    await tell(sender)
+
+    assert there.rows == ["First", "Second"]
+
+
+async def test_a_test_that_is_asked_for_during_a_try_comes_at_once(
+    alice: Client, there: Receiver, sender: Sender
+) -> None:
+    hook = await hook_to(alice, there)
+    there.answers += [Answer(503, seconds=0.4)]
+    await alice.add("First")
+    await sender.look()
+    await wait_for(lambda: len(there.got) == 1)
+    await alice.post(f"/v1/webhooks/{hook['id']}/test")
+    await sender.settled()
+
+    assert there.types == ["task.created", "task.created", "test"]

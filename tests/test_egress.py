@@ -304,7 +304,7 @@ async def test_tls_is_for_the_name_and_by_known_authorities(monkeypatch: pytest.
         friend = Egress(["127.0.0.1"])
         good = await friend.post(f"https://hooks.example:{port}/", HEADERS, "{}")
         other = await friend.post(f"https://other.example:{port}/", HEADERS, "{}")
-        there.answers += [Answer(307, f"http://hooks.example:{port}/")]
+        there.answers += [Answer(307, f"HTTP://hooks.example:{port}/")]
         downgraded = await friend.post(f"https://hooks.example:{port}/", HEADERS, "{}")
         await friend.close()
 

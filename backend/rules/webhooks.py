@@ -17,6 +17,7 @@ PATTERNS: Final = (EVERYTHING, *(f"{noun}.*" for noun in NOUNS), *TYPES)
 class Change(NamedTuple):
     """What a row has come to, with the versions at which it was created and, if it is, completed: None for unknown."""
 
+    version: int
     deleted: bool
     created_version: int | None
     completed_version: int | None
@@ -25,7 +26,8 @@ class Change(NamedTuple):
 FIRST: Final = timedelta(seconds=5)
 LONGEST: Final = timedelta(hours=6)
 GIVEN_UP: Final = timedelta(days=5)
-"""An address that has taken nothing for so long is switched off."""
+FEWEST_FAILURES: Final = 5
+"""An address that has taken nothing for so long, and was asked so often, is switched off."""
 
 
 def type_of(noun: str, change: Change, settled: int, wanted: Collection[str]) -> str | None:
@@ -50,7 +52,7 @@ def _deeds(change: Change, settled: int) -> Iterator[str]:
         yield "created"
     if (change.completed_version or 0) > settled:
         yield "completed"
-    if not created:
+    if change.version != change.created_version:
         yield "updated"
 
 

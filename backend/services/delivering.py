@@ -46,11 +46,15 @@ LOOKS_AFTER: Final = 2  # the last use of the database
 AT_ONCE: Final = 50  # webhooks, each with one message on its way
 TURN_SECONDS: Final = 10.0  # for one webhook, before others have their turn
 PAGE: Final = 25  # changes
+UNSIGNED: Final = timedelta(hours=1)  # until it is looked whether a message can be signed by then
 NOBODY: Final = UUID(int=0)  # no device
 
 
+Key = tuple[UUID, UUID]
+"""A user, and one of their webhooks: another may have one of the same id."""
+
+
 class Serving(NamedTuple):
-    user_id: UUID
     claim: UUID
     task: asyncio.Task[None]
 
@@ -60,7 +64,7 @@ class Sender:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._serving: dict[UUID, Serving] = {}
+        self._serving: dict[Key, Serving] = {}
         self._looking: asyncio.Task[None] | None = None
         self._egress: Egress | None = None
         self._seen = -1
@@ -89,33 +93,38 @@ class Sender:
         if asked != self._seen or began >= self._due:
             self._seen, self._looks, self._due = asked, LOOKS_AFTER, float("inf")
         if self._looks and began >= self._rested:
-            with unasked():
-                await self.look()
-                if self._looks == 1:
-                    [row] = await self._state.database.read(delivery_query.next_due(), {})
-                    self._due = float("inf") if row.seconds is None else time.monotonic() + float(row.seconds)
-            self._looks -= 1
-            self._rested = time.monotonic() + REST * (time.monotonic() - began)
+            try:
+                with unasked():
+                    await self.look()
+                    if self._looks == 1:
+                        [row] = await self._state.database.read(delivery_query.next_due(), {})
+                        self._due = float("inf") if row.seconds is None else time.monotonic() + float(row.seconds)
+                self._looks -= 1
+            finally:
+                self._rested = time.monotonic() + REST * (time.monotonic() - began)
 
     async def look(self) -> None:
         """Begins with whatever is due, while there is room."""
         most = AT_ONCE - len(self._serving)
         if not most:
             return
-        of_each = Counter(each.user_id for each in self._serving.values())
+        of_each = Counter(user_id for user_id, _ in self._serving)
         full = [user_id for user_id, number in of_each.items() if number >= delivery_query.SHARE]
         claim = uuid4()
         values = {"in_claim": claim, "in_most": most, "in_full": full}
         for row in await self._state.database.write(delivery_query.claim(), values):
-            if row.id in self._serving:  # it was given up as dead
-                self._serving[row.id].task.cancel()
+            key = row.user_id, row.id
+            if key in self._serving:  # it was given up as dead
+                self._serving[key].task.cancel()
             task = asyncio.create_task(self._serve(Scope(row.user_id, self._state.database), row.id, claim))
-            self._serving[row.id] = Serving(row.user_id, claim, task)
-            task.add_done_callback(partial(self._served, row.id))
+            self._serving[key] = Serving(claim, task)
+            task.add_done_callback(partial(self._served, key))
 
-    def _served(self, hook_id: UUID, task: asyncio.Task[None]) -> None:
-        if self._serving[hook_id].task is task:
-            del self._serving[hook_id]
+    def _served(self, key: Key, task: asyncio.Task[None]) -> None:
+        """What is left of it, or when it is tried again, only another look can tell."""
+        self._looks = max(self._looks, 1)
+        if key in self._serving and self._serving[key].task is task:
+            del self._serving[key]
 
     async def settled(self) -> None:
         """When nothing is on its way."""
@@ -140,13 +149,19 @@ class Sender:
         """Whether to go on."""
         rows = await mine.read(delivery_query.head(), held)
         if not rows:
+            await mine.write(delivery_query.release(), held)
             return False
         hook = rows[0]
         seen = {**held, "was_updated_at": hook.updated_at}
         if hook.delivery_id is None:
             return await self._take_page(mine, hook, seen)
+        secrets = self._secrets_of(hook)
+        if not secrets:
+            log.error("A webhook's secret was sealed under another JWT_SECRET: set JWT_SECRET_FORMER.")
+            await mine.write(delivery_query.postpone(), {**held, "set_wait": UNSIGNED})
+            return False
         at = datetime.now(UTC)
-        return await self._record(mine, hook, seen, at, await self._post(hook))
+        return await self._record(mine, hook, seen, at, await self._post(hook, secrets))
 
     async def _take_page(self, mine: Scope, hook: Row, seen: Mapping[str, Any]) -> bool:
         place = Position(hook.epoch, hook.told_version, 0)
@@ -173,7 +188,7 @@ class Sender:
         await mine.write(delivery_query.take(), {**seen, **values})
         return True
 
-    async def _post(self, hook: Row) -> "Outcome":
+    async def _post(self, hook: Row, secrets: list[bytes]) -> "Outcome":
         from backend.egress import Egress
 
         if self._egress is None:
@@ -187,22 +202,19 @@ class Sender:
             "user-agent": "Tend-Webhooks/1",
             "webhook-id": message_id,
             "webhook-timestamp": str(at),
-            "webhook-signature": " ".join(
-                signing.signature(each, message_id, at, hook.body) for each in self._secrets_of(hook)
-            ),
+            "webhook-signature": " ".join(signing.signature(each, message_id, at, hook.body) for each in secrets),
         }
         return await self._egress.post(hook.url, headers, hook.body)
 
     def _secrets_of(self, hook: Row) -> list[bytes]:
-        """Raises Unavailable: it is not the receiver's failure."""
-        secrets = []
+        """None when its own cannot be opened, which is not the receiver's failure; the former one may be missing."""
+        secrets: list[bytes] = []
         for sealed in (hook.secret, hook.former_secret):
             try:
                 secrets += [signing.read(self._state.seal.open(PURPOSE, sealed).decode())] if sealed else []
             except Broken:
-                if sealed == hook.secret:
-                    words = "its secret was sealed under another JWT_SECRET. Set JWT_SECRET_FORMER, or renew it."
-                    raise Unavailable(words) from None
+                if not secrets:
+                    break
         return secrets
 
     async def _record(self, mine: Scope, hook: Row, seen: Mapping[str, Any], at: datetime, outcome: "Outcome") -> bool:
@@ -220,7 +232,7 @@ class Sender:
             )
         self._state.delivered["taken" if outcome.is_taken else "failed"] += 1
         rows = await mine.write(delivery_query.record(outcome.is_taken), values)
-        if rows and rows[0].disabled_because:
+        if rows and not outcome.is_taken and rows[0].disabled_because:
             await self._say_off(mine, hook, rows[0].disabled_because)
         return outcome.is_taken or not rows  # as it is now, if it was changed
 
@@ -235,7 +247,7 @@ def _news(page: Page, settled: int, wanted: list[str]) -> list[tuple[str, str]]:
     """Type and JSON of each change that is wanted."""
     found = []
     for row, text in zip(page.rows, page.changes, strict=True):
-        change = Change(row.body is None, row.created_version, row.completed_version)
+        change = Change(row.version, row.body is None, row.created_version, row.completed_version)
         if type_ := type_of(ENTITIES[row.entity].kind.noun, change, settled, wanted):
             found.append((type_, text))
     return found

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 
 from backend.models import User, table
-from backend.rules.webhooks import GIVEN_UP
+from backend.rules.webhooks import FEWEST_FAILURES, GIVEN_UP
 from backend.services.webhook_log import of_this
 from backend.services.webhooks import DELIVERIES, HOOKS, this
 from backend.statements import CLOCK, COUNTER, Query, statement
@@ -169,7 +169,8 @@ def record(taken: bool) -> Query:
     else:
         since = func.coalesce(HOOKS.c.failing_since, CLOCK)
         days = cast(literal_column(f"'{GIVEN_UP.days} days'"), Interval())
-        failing = case((since < CLOCK - days, literal_column("'failing'", Text())), else_=null())
+        long = and_(since < CLOCK - days, HOOKS.c.failures >= literal_column(str(FEWEST_FAILURES), Integer()))
+        failing = case((long, literal_column("'failing'", Text())), else_=null())
         because = func.coalesce(bindparam("set_because", type_=Text()), failing)
         new = {
             "failures": HOOKS.c.failures + literal_column("1"),
@@ -180,7 +181,7 @@ def record(taken: bool) -> Query:
             "disabled_at": case((because.is_not(None), CLOCK), else_=null()),
         }
     shown = HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.disabled_because
-    held = _held() if taken else _unchanged()
+    held = (*this(), HOOKS.c.claim == CLAIM) if taken else _unchanged()
     hook = update(HOOKS).where(*held).values(new).returning(*shown).cte("hook")
     tried = DELIVERIES.c.tries.concat(bindparam("new_try", type_=JSONB))
     later = func.jsonb_path_query_array(tried, cast(literal_column("'$[1 to last]'"), JSONPATH()))
@@ -197,6 +198,13 @@ def record(taken: bool) -> Query:
 def release() -> Query:
     free = update(HOOKS).where(*this(), HOOKS.c.claim == CLAIM).values(claimed_until=CLOCK)
     return select(free.returning(HOOKS.c.id).cte("free").c.id)
+
+
+@statement
+def postpone() -> Query:
+    wait = CLOCK + bindparam("set_wait", type_=Interval())
+    later = update(HOOKS).where(*this(), HOOKS.c.claim == CLAIM).values(claimed_until=CLOCK, next_try_at=wait)
+    return select(later.returning(HOOKS.c.id).cte("later").c.id)
 
 
 @statement
