@@ -130,7 +130,7 @@ async def test_after_five_days_it_is_switched_off_and_on_again_it_goes_on_where_
     there.usual = NOT_NOW
     await alice.add("First")
     await tell(sender)
-    await sql(state, "UPDATE webhooks SET failures = 9")
+    await sql(state, "UPDATE webhooks SET failures = 4")
     await later(state, timedelta(days=4, hours=23))
     await tell(sender)
     assert (await shown(alice, hook))["enabled"] is True
