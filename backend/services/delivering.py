@@ -152,7 +152,7 @@ class Sender:
             await mine.write(delivery_query.release(), held)
             return False
         hook = rows[0]
-        seen = {**held, "was_updated_at": hook.updated_at}
+        seen = {**held, "was_updated_at": hook.updated_at, "was_next_try_at": hook.next_try_at}
         if hook.delivery_id is None:
             return await self._take_page(mine, hook, seen)
         secrets = self._secrets_of(hook)

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    DateTime,
     Integer,
     Interval,
     Text,
@@ -101,8 +100,11 @@ def _held() -> tuple[Any, ...]:
 
 
 def _unchanged() -> tuple[Any, ...]:
-    """As `head` has shown it: nobody has led it elsewhere, switched it on or asked for other events meanwhile."""
-    return *_held(), HOOKS.c.updated_at == bindparam("was_updated_at", type_=DateTime(timezone=True))
+    """As `head` has shown it: nobody has led it elsewhere, switched it on, asked for other events or another try."""
+    was = (
+        HOOKS.c[name] == bindparam(f"was_{name}", type_=HOOKS.c[name].type) for name in ("updated_at", "next_try_at")
+    )
+    return *_held(), *was
 
 
 @statement
@@ -116,7 +118,7 @@ def head() -> Query:
         .subquery("first")
     )
     former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
-    told = HOOKS.c.epoch, HOOKS.c.told_version, HOOKS.c.settled_version, HOOKS.c.updated_at
+    told = HOOKS.c.epoch, HOOKS.c.told_version, HOOKS.c.settled_version, HOOKS.c.updated_at, HOOKS.c.next_try_at
     hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.description, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
     whose = HOOKS.join(USERS, and_(USERS.c.id == HOOKS.c.user_id, *_lives())).outerjoin(first, true())
     return select(*hook, *first.c).select_from(whose).where(*_held())

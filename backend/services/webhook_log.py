@@ -132,7 +132,7 @@ def _remove() -> Query:
     """What comes behind one that waited, is tried at once."""
     gone = delete(DELIVERIES).where(*_that()).returning(*DELIVERIES.c).cte("gone")
     these = *this(), HOOKS.c.user_id == gone.c.user_id, gone.c.delivered_at.is_(None)
-    new = {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK, "updated_at": CLOCK}
+    new = {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK}
     return select(gone.c.id).add_cte(update(HOOKS).where(*these).values(new).cte("at_once"))
 
 
@@ -159,7 +159,7 @@ def _test() -> Query:
 
 def _at_once() -> CTE:
     """Whoever asks for a message has mended the receiver, and waits. A try that is under way does not count."""
-    return update(HOOKS).where(*this()).values(next_try_at=CLOCK, updated_at=CLOCK).cte("at_once")
+    return update(HOOKS).where(*this()).values(next_try_at=CLOCK).cte("at_once")
 
 
 def _pairs(name: str, value: Any) -> tuple[Any, Any]:
