@@ -39,10 +39,9 @@ class Guarded(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         failure: Exception = Refused("It leads to an address that is not public, or one that is not allowed.")
         for address in await _addresses(host, port):
-            if not is_reachable(address, self._networks):
-                continue
-            if not self._internet and not is_reachable(address, self._networks, internet=False):
-                failure = Refused("It is not https, which is needed on the internet.")
+            if not is_reachable(address, self._networks, internet=self._internet):
+                if is_reachable(address):
+                    failure = Refused("It is not https, which is needed on the internet.")
                 continue
             try:
                 return _Bounded(await self._inner.connect_tcp(address, port, CONNECT_SECONDS, local_address))

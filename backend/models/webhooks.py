@@ -37,7 +37,7 @@ class Webhook(SQLModel, table=True):
     told_version: int = Field(sa_type=BigInteger)
     settled_version: int = Field(sa_type=BigInteger)  # when nothing was left to tell, for the last time
     epoch: UUID  # of the counter that `told_version` is of
-    claim: UUID | None = Field(sa_column_kwargs=INTERNAL)  # the worker that delivers, until `claimed_until`
+    claim: UUID | None = Field(sa_column_kwargs=INTERNAL)  # of the worker that delivers, until `claimed_until`
     claimed_until: datetime = instant(now=True, **INTERNAL)
     failures: int = Field(0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})  # in a row
     failing_since: datetime | None = instant(nullable=True)

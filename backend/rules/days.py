@@ -9,6 +9,11 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
+def written(moment: datetime) -> str:
+    """In the one form that the API has: UTC, six decimals."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
 def instant(text: str) -> datetime:
     """In UTC. Raises ValueError for what is not RFC 3339 with an offset, or finer than a microsecond."""
     if not _INSTANT.fullmatch(text):

@@ -14,7 +14,7 @@ from backend.scope import Scope
 from backend.security.opaque import digest, new_id, personal_token
 from backend.services import audit
 from backend.services.audit import Caller, Event, noted
-from backend.services.sessions import Known
+from backend.services.sessions import Known, account_of
 from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
@@ -93,7 +93,7 @@ def _by_digest() -> Query:
 
 def alive(*columns: ColumnElement[Any]) -> Query:
     """Of tokens that let somebody in."""
-    account = and_(USERS.c.id == TOKENS.c.user_id, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None))
+    account = and_(*account_of(TOKENS.c.user_id))
     return select(*columns).select_from(TOKENS.join(USERS, account)).where(TOKENS.c.expires_at > CLOCK)
 
 

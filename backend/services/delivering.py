@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from backend.background import regularly
 from backend.errors import TendError, Unavailable
 from backend.rules import messages
+from backend.rules.days import written
 from backend.rules.webhooks import LONGEST, RESET, Change, type_of, wait_after
 from backend.schemas.webhooks import host_of
 from backend.scope import Scope
@@ -161,7 +162,7 @@ class Sender:
             await mine.write(delivery_query.postpone(), {**held, "set_wait": UNSIGNED})
             return False
         at = datetime.now(UTC)
-        return await self._record(mine, hook, seen, at, await self._post(hook, secrets))
+        return await self._record(mine, hook, seen, at, await self._post(hook, secrets, at))
 
     async def _take_page(self, mine: Scope, hook: Row, seen: Mapping[str, Any]) -> bool:
         place = Position(hook.epoch, hook.told_version, 0)
@@ -188,26 +189,25 @@ class Sender:
         await mine.write(delivery_query.take(), {**seen, **values})
         return True
 
-    async def _post(self, hook: Row, secrets: list[bytes]) -> "Outcome":
+    async def _post(self, hook: Row, secrets: list[bytes], at: datetime) -> "Outcome":
         from backend.egress import Egress
 
         if self._egress is None:
             self._egress = Egress(
                 self._state.settings.webhook_networks, plain=self._state.settings.environment == "development"
             )
-        at = int(time.time())
-        message_id = str(hook.delivery_id)
+        message_id, seconds = str(hook.delivery_id), int(at.timestamp())
         headers = {
             "content-type": "application/json",
             "user-agent": "Tend-Webhooks/1",
             "webhook-id": message_id,
-            "webhook-timestamp": str(at),
-            "webhook-signature": " ".join(signing.signature(each, message_id, at, hook.body) for each in secrets),
+            "webhook-timestamp": str(seconds),
+            "webhook-signature": " ".join(signing.signature(each, message_id, seconds, hook.body) for each in secrets),
         }
         return await self._egress.post(hook.url, headers, hook.body)
 
     def _secrets_of(self, hook: Row) -> list[bytes]:
-        """None when its own cannot be opened, which is not the receiver's failure; the former one may be missing."""
+        """Empty when its own cannot be opened, which is not the receiver's failure; the former one may be missing."""
         secrets: list[bytes] = []
         for sealed in (hook.secret, hook.former_secret):
             try:
@@ -219,7 +219,7 @@ class Sender:
 
     async def _record(self, mine: Scope, hook: Row, seen: Mapping[str, Any], at: datetime, outcome: "Outcome") -> bool:
         tried = {
-            "at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "at": written(at),
             "status": outcome.status,
             "error": outcome.error,
             "milliseconds": round(outcome.seconds * 1000),

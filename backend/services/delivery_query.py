@@ -26,15 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 
-from backend.models import User, table
 from backend.rules.webhooks import FEWEST_FAILURES, GIVEN_UP
-from backend.services.webhook_log import of_this
-from backend.services.webhooks import DELIVERIES, HOOKS, this
+from backend.services.sessions import USERS, account_of
+from backend.services.webhooks import ANEW, DELIVERIES, HOOKS, of_this, this
 from backend.statements import CLOCK, COUNTER, Query, statement
 from backend.wall import OWNER
 
-USERS: Final = table(User)
-LEASE: Final = cast(literal_column("'30 seconds'"), Interval())  # several times what a delivery may take
+LEASE: Final = cast(literal_column("'30 seconds'"), Interval())  # twice what a delivery may take
 CLAIM: Final = bindparam("in_claim", type_=Uuid())
 LOGGED: Final[Any] = literal_column("200", Integer())  # deliveries of a webhook
 TRIES: Final[Any] = literal_column("10", Integer())  # of a delivery
@@ -50,14 +48,10 @@ def _waiting(*columns: Any) -> Query:
         DELIVERIES.c.webhook_id == HOOKS.c.id,
         DELIVERIES.c.delivered_at.is_(None),
     )
-    account = and_(USERS.c.id == HOOKS.c.user_id, *_lives())
+    account = and_(*account_of(HOOKS.c.user_id))
     whose = HOOKS.join(COUNTER, COUNTER.c.user_id == HOOKS.c.user_id).join(USERS, account)
     news = or_(COUNTER.c.seq > HOOKS.c.told_version, COUNTER.c.epoch != HOOKS.c.epoch, pending)
     return select(*columns).select_from(whose).where(HOOKS.c.disabled_at.is_(None), news)
-
-
-def _lives() -> tuple[Any, ...]:
-    return USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None)
 
 
 DUE_AT: Final = func.greatest(HOOKS.c.next_try_at, HOOKS.c.claimed_until)
@@ -95,8 +89,12 @@ def release_all() -> Query:
     return select(free.c.id).execution_options(crosses_users="a worker that stops lets go of all")
 
 
+def _claimed() -> tuple[Any, ...]:
+    return *this(), HOOKS.c.claim == CLAIM
+
+
 def _held() -> tuple[Any, ...]:
-    return *this(), HOOKS.c.claim == CLAIM, HOOKS.c.disabled_at.is_(None)
+    return *_claimed(), HOOKS.c.disabled_at.is_(None)
 
 
 def _unchanged() -> tuple[Any, ...]:
@@ -111,7 +109,7 @@ def _unchanged() -> tuple[Any, ...]:
 def head() -> Query:
     """The webhook, and the first message that waits for it; no row when it is off, gone, or another worker's."""
     first = (
-        select(DELIVERIES.c.id.label("delivery_id"), DELIVERIES.c.type, DELIVERIES.c.body)
+        select(DELIVERIES.c.id.label("delivery_id"), DELIVERIES.c.body)
         .where(*of_this(), DELIVERIES.c.delivered_at.is_(None))
         .order_by(DELIVERIES.c.id)
         .limit(literal_column("1", Integer()))
@@ -120,7 +118,7 @@ def head() -> Query:
     former = case((HOOKS.c.former_until > CLOCK, HOOKS.c.former_secret), else_=null()).label("former_secret")
     told = HOOKS.c.epoch, HOOKS.c.told_version, HOOKS.c.settled_version, HOOKS.c.updated_at, HOOKS.c.next_try_at
     hook = HOOKS.c.id, HOOKS.c.url, HOOKS.c.description, HOOKS.c.events, HOOKS.c.secret, former, HOOKS.c.failures, *told
-    whose = HOOKS.join(USERS, and_(USERS.c.id == HOOKS.c.user_id, *_lives())).outerjoin(first, true())
+    whose = HOOKS.join(USERS, and_(*account_of(HOOKS.c.user_id))).outerjoin(first, true())
     return select(*hook, *first.c).select_from(whose).where(*_held())
 
 
@@ -162,12 +160,7 @@ def record(taken: bool) -> Query:
     if it failed and was changed meanwhile: that try counts for nothing.
     """
     if taken:
-        new: dict[str, Any] = {
-            "failures": literal_column("0"),
-            "failing_since": null(),
-            "next_try_at": CLOCK,
-            "claimed_until": CLOCK + LEASE,
-        }
+        new: dict[str, Any] = {**ANEW, "claimed_until": CLOCK + LEASE}
     else:
         since = func.coalesce(HOOKS.c.failing_since, CLOCK)
         days = cast(literal_column(f"'{GIVEN_UP.days} days'"), Interval())
@@ -183,7 +176,7 @@ def record(taken: bool) -> Query:
             "disabled_at": case((because.is_not(None), CLOCK), else_=null()),
         }
     shown = HOOKS.c.user_id, HOOKS.c.id, HOOKS.c.disabled_because
-    held = (*this(), HOOKS.c.claim == CLAIM) if taken else _unchanged()
+    held = _claimed() if taken else _unchanged()
     hook = update(HOOKS).where(*held).values(new).returning(*shown).cte("hook")
     tried = DELIVERIES.c.tries.concat(bindparam("new_try", type_=JSONB))
     later = func.jsonb_path_query_array(tried, cast(literal_column("'$[1 to last]'"), JSONPATH()))
@@ -198,14 +191,14 @@ def record(taken: bool) -> Query:
 
 @statement
 def release() -> Query:
-    free = update(HOOKS).where(*this(), HOOKS.c.claim == CLAIM).values(claimed_until=CLOCK)
+    free = update(HOOKS).where(*_claimed()).values(claimed_until=CLOCK)
     return select(free.returning(HOOKS.c.id).cte("free").c.id)
 
 
 @statement
 def postpone() -> Query:
     wait = CLOCK + bindparam("set_wait", type_=Interval())
-    later = update(HOOKS).where(*this(), HOOKS.c.claim == CLAIM).values(claimed_until=CLOCK, next_try_at=wait)
+    later = update(HOOKS).where(*_claimed()).values(claimed_until=CLOCK, next_try_at=wait)
     return select(later.returning(HOOKS.c.id).cte("later").c.id)
 
 

@@ -1,12 +1,13 @@
 """What of a device's change holds where others changed the same row (rules/merge.py), and what is told of the rest."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from backend.rules import merge
+from backend.rules.days import written
 from backend.rules.merge import Register, Writer
 from backend.schemas.sync import Operation
 from backend.services.synced import Entity, Patch
@@ -46,7 +47,7 @@ def wire(patch: Patch) -> Json:
 
 def _as_read(value: Any) -> Any:
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        return written(value)
     return str(value) if isinstance(value, UUID | StrEnum) else value
 
 

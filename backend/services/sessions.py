@@ -145,12 +145,17 @@ def epoch(moment: ColumnElement[Any]) -> ColumnElement[int]:
     return cast(func.floor(extract("epoch", moment)), BigInteger())
 
 
+def account_of(owner: Any) -> tuple[ColumnElement[bool], ...]:
+    """One that is neither disabled nor about to end."""
+    return USERS.c.id == owner, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None)
+
+
 @statement
 def _begin() -> Query:
     owner = bindparam("in_user", type_=Uuid())
     new = {name: bindparam(f"new_{name}", type_=SESSIONS.c[name].type) for name in ("id", "device", "address")}
     same = USERS.c.password_hash.is_not_distinct_from(bindparam("was_hash", type_=USERS.c.password_hash.type))
-    living_one = USERS.c.id == owner, USERS.c.disabled_at.is_(None), USERS.c.ends_at.is_(None)
+    living_one = account_of(owner)
     user = select(USERS.c.id, USERS.c.timezone, USERS.c.language).where(*living_one, same).cte("user")
     expires = CLOCK + bindparam("in_lifetime", type_=Interval())
     row = select(user.c.id, *new.values(), expires)

@@ -31,7 +31,7 @@ from backend.schemas.lists import Walked
 from backend.scope import Scope
 from backend.security.opaque import new_id
 from backend.services.walking import listed_rows, walked
-from backend.services.webhooks import DELIVERIES, HOOKS, missing, this
+from backend.services.webhooks import ANEW, DELIVERIES, HOOKS, missing, of_this, this
 from backend.statements import CLOCK, Query, as_json, iso, statement, text_of
 from backend.wall import OWNER
 
@@ -94,10 +94,6 @@ def _shown(row: Any) -> list[ColumnElement[Any]]:
     return [row.id, row.type, status, row.attempts, row.tries, iso(row.created_at), iso(row.delivered_at)]
 
 
-def of_this() -> tuple[ColumnElement[bool], ...]:
-    return DELIVERIES.c.user_id == OWNER, DELIVERIES.c.webhook_id == bindparam("in_webhook", type_=Uuid())
-
-
 def _that() -> tuple[ColumnElement[bool], ...]:
     return *of_this(), DELIVERIES.c.id == bindparam("in_delivery", type_=Uuid())
 
@@ -132,8 +128,7 @@ def _remove() -> Query:
     """What comes behind one that waited, is tried at once."""
     gone = delete(DELIVERIES).where(*_that()).returning(*DELIVERIES.c).cte("gone")
     these = *this(), HOOKS.c.user_id == gone.c.user_id, gone.c.delivered_at.is_(None)
-    new = {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK}
-    return select(gone.c.id).add_cte(update(HOOKS).where(*these).values(new).cte("at_once"))
+    return select(gone.c.id).add_cte(update(HOOKS).where(*these).values(ANEW).cte("at_once"))
 
 
 @statement

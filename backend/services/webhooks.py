@@ -43,6 +43,8 @@ HOOKS, DELIVERIES = table(Webhook), table(WebhookDelivery)
 MOST: Final = 10
 FORMER: Final = cast(literal_column("'24 hours'"), Interval())
 PURPOSE: Final = "webhook"
+ANEW: Final[Mapping[str, Any]] = {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK}
+"""As if it had never failed: what waits is tried at once."""
 GIVEN: Final = ("id", "url", "events", "description", "secret")
 
 
@@ -170,6 +172,11 @@ def this() -> tuple[ColumnElement[bool], ...]:
     return HOOKS.c.user_id == OWNER, HOOKS.c.id == bindparam("in_webhook", type_=Uuid())
 
 
+def of_this() -> tuple[ColumnElement[bool], ...]:
+    """Its deliveries."""
+    return DELIVERIES.c.user_id == OWNER, DELIVERIES.c.webhook_id == bindparam("in_webhook", type_=Uuid())
+
+
 def _shown(row: Any) -> list[ColumnElement[Any]]:
     failing = row.failing_since.is_not(None) & row.disabled_at.is_(None)
     next_try = case((failing, iso(row.next_try_at)), else_=null()).label("next_try_at")
@@ -215,7 +222,7 @@ def _edit(sent: frozenset[str]) -> Query:
     if "enabled" in sent:
         new |= _switched(bindparam("set_enabled", type_=true().type))
     elif "url" in sent:
-        new |= {"failing_since": null(), "failures": literal_column("0"), "next_try_at": CLOCK}
+        new |= ANEW
     changed = update(HOOKS).where(*this()).values({**new, "updated_at": CLOCK}).returning(*HOOKS.c).cte("changed")
     return _as_body(changed, changed.c.user_id).add_cte(noted(changed, changed.c.user_id))
 
@@ -226,9 +233,7 @@ def _switched(on: Any) -> Mapping[str, Any]:
     return {
         "disabled_at": case((on, null()), else_=func.coalesce(HOOKS.c.disabled_at, CLOCK)),
         "disabled_because": case((on, null()), else_=func.coalesce(HOOKS.c.disabled_because, owner)),
-        "failing_since": case((on, null()), else_=HOOKS.c.failing_since),
-        "failures": case((on, literal_column("0")), else_=HOOKS.c.failures),
-        "next_try_at": case((on, CLOCK), else_=HOOKS.c.next_try_at),
+        **{name: case((on, value), else_=HOOKS.c[name]) for name, value in ANEW.items()},
     }
 
 
@@ -248,8 +253,7 @@ def _lock() -> Query:
 
 @statement
 def _remove() -> Query:
-    theirs = DELIVERIES.c.user_id == OWNER, DELIVERIES.c.webhook_id == bindparam("in_webhook", type_=Uuid())
-    with_it = delete(DELIVERIES).where(*theirs).cte("with_it")
+    with_it = delete(DELIVERIES).where(*of_this()).cte("with_it")
     gone = delete(HOOKS).where(*this()).returning(HOOKS.c.user_id).cte("gone")
     return select(gone.c.user_id).add_cte(with_it, noted(gone, gone.c.user_id))
 
